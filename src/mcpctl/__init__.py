@@ -1,0 +1,1 @@
+"""mcpctl: authorization service and control plane for MCP servers, centred on a Casbin policy engine."""

@@ -1,0 +1,211 @@
+"""The one question of the whole program: may this principal do this action to this resource of this name?
+
+Routes, lists, the decision API, the creator ceiling and the gateway ask ``decide`` and nothing else.
+
+A person has one leg: its own lines and those of its groups. A token has four, and all must agree: what a token never does,
+its project, its own lines, and what its owner may do now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from math import inf
+from time import time
+from typing import Final, Literal
+
+from mcpctl.policy.slices import Rule, Slice
+from mcpctl.policy.vocabulary import ACTIONS, ADMIN, ANY, DENY, OPERATIONS_RESOURCE
+
+TOKEN_NEVER: Final[dict[str, frozenset[str]]] = {
+    "secrets": frozenset({*ACTIONS, ADMIN}),
+    "mcptokens": frozenset({*ACTIONS, ADMIN} - {"view"}),
+    "sessions": frozenset({*ACTIONS, ADMIN} - {"view"}),
+    "users": frozenset({*ACTIONS, ADMIN} - {"view"}),
+    "groups": frozenset({*ACTIONS, ADMIN} - {"view"}),
+    "rbac": frozenset({*ACTIONS, ADMIN} - {"view"}),
+    OPERATIONS_RESOURCE: frozenset({"impersonate", "backup", "restore", "gateway", ADMIN}),
+    ANY: frozenset({ADMIN}),
+}
+"""What no binding lets a token do: handle credentials, or give rights. A leaked token then breeds nothing."""
+
+TOKEN_NEVER_IN_WORDS: Final = (
+    "read or write secrets",
+    "create, rotate, revoke or delete tokens",
+    "open or end sessions",
+    "create, change or delete users, groups or RBAC definitions",
+    "ask about other subjects, back up, restore, or serve as a gateway",
+    "reach anything outside its project",
+)
+
+REMEMBERED_PER_PRINCIPAL: Final = 16384
+
+LegKind = Literal["never", "project", "token", "owner", "user"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One of the parties that must agree, what it says, and the line it says it by."""
+
+    kind: LegKind
+    allowed: bool
+    subject: str
+    rule: Rule | None = None
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An answer with its reasons. Truthy when allowed; nobody rebuilds the reason later."""
+
+    allowed: bool
+    subject: str
+    action: str
+    resource: str
+    name: str
+    revision: int
+    legs: tuple[Leg, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+    @cached_property
+    def leg(self) -> Leg | None:
+        """The leg that decided: the first that refuses, else the principal's own."""
+        refusing = next((leg for leg in self.legs if not leg.allowed), None)
+        return refusing or next((leg for leg in self.legs if leg.kind in ("user", "token")), None)
+
+    @property
+    def rule(self) -> Rule | None:
+        """The deciding policy line: of the refusal a deny, of the permission an allow; ``None`` where no line spoke."""
+        return self.leg.rule if self.leg else None
+
+    @property
+    def origin(self) -> str | None:
+        """Where the deciding line stands."""
+        return self.rule.origin if self.rule else None
+
+    @property
+    def question(self) -> str:
+        """What was asked, as ``mcpctl auth can-i`` takes it."""
+        return f"{self.action} {self.resource} {self.name}"
+
+    @cached_property
+    def reason(self) -> str:
+        """One sentence for a person."""
+        leg = self.leg
+        if leg is None:
+            return f"{self.subject} is not known or not enabled"
+        if leg.because:
+            return leg.because
+        if leg.rule is None:
+            who = f"{leg.subject}, the token's owner" if leg.kind == "owner" else leg.subject
+            return f"nothing allows {who} to {self.question}"
+        verb = "denied" if leg.rule.eft == DENY else "allowed"
+        via = "" if leg.rule.sub == leg.subject else f" for {leg.rule.sub}"
+        return f"{verb} by {leg.rule.binding}{via} ({leg.rule.origin})"
+
+    @cached_property
+    def id(self) -> str:
+        """The same question under the same revision has the same id, so an answer and its audit rows can be joined."""
+        text = "\0".join((self.subject, self.action, self.resource, self.name, str(self.revision)))
+        return sha256(text.encode()).hexdigest()[:24]
+
+
+@dataclass(eq=False)
+class Authority:
+    """What one principal may do, frozen at one policy revision.
+
+    Attributes:
+        subject: ``User:<name>`` or ``McpToken:<sha>``.
+        revision: the policy revision all of it was read at.
+        own: the slice of the subject itself.
+        owner: for a token, the slice of the user that owns it.
+        project: for a token, the one project it belongs to.
+        attached: the names of the servers attached to that project.
+        expires_at: Unix seconds after which every answer is no.
+        topics: what it was built from (subjects, project, session); a change to any of these supersedes it.
+    """
+
+    subject: str
+    revision: int
+    own: Slice
+    owner: Slice | None = None
+    project: str | None = None
+    attached: frozenset[str] = frozenset()
+    expires_at: float = inf
+    topics: frozenset[str] = frozenset()
+    superseded: bool = False
+    _remembered: dict[tuple[str, str, str], Decision] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_token(self) -> bool:
+        """Whether this is a token and not a person."""
+        return self.owner is not None
+
+    def __post_init__(self) -> None:
+        if self.subject.startswith("McpToken:") and (self.owner is None or self.project is None):
+            raise ValueError("a token's authority needs its owner and its project")
+
+
+def decide(authority: Authority, action: str, resource: str, name: str = ANY) -> Decision:
+    """May ``authority`` do ``action`` to the ``resource`` called ``name``? ``*`` asks for all of them.
+
+    The words must be of the vocabulary; whoever takes them from outside checks them there. A pattern as ``name`` asks
+    about everything it stands for, and the action ``admin`` about every action: that is the creator ceiling.
+
+    Raises:
+        PolicyUnavailable: the model cannot be evaluated. That is never an allow.
+    """
+    decision = authority._remembered.get((action, resource, name))
+    if decision is None:
+        decision = _decide(authority, action, resource, name)
+        if len(authority._remembered) >= REMEMBERED_PER_PRINCIPAL:
+            authority._remembered.clear()
+        authority._remembered[(action, resource, name)] = decision
+    if authority.superseded or time() >= authority.expires_at:
+        why = "the policy has changed since" if authority.superseded else "the credential has expired"
+        gone = Leg("never", False, authority.subject, because=f"{authority.subject}: {why}")
+        return Decision(False, authority.subject, action, resource, name, authority.revision, (gone,))
+    return decision
+
+
+def _decide(authority: Authority, action: str, resource: str, name: str) -> Decision:
+    own = authority.own.ask(action, resource, name)
+    if authority.owner is None:
+        legs: tuple[Leg, ...] = (Leg("user", own.allowed, authority.subject, own.rule),)
+    else:
+        owner = authority.owner.ask(action, resource, name)
+        legs = (
+            _never(authority, action, resource),
+            _project(authority, action, resource, name),
+            Leg("token", own.allowed, authority.subject, own.rule),
+            Leg("owner", owner.allowed, authority.owner.subject, owner.rule),
+        )
+    allowed = all(leg.allowed for leg in legs)
+    return Decision(allowed, authority.subject, action, resource, name, authority.revision, legs)
+
+
+def _never(authority: Authority, action: str, resource: str) -> Leg:
+    if action in TOKEN_NEVER.get(resource, ()):
+        return Leg("never", False, authority.subject, because=f"a token never may {action} {resource}, whatever its bindings")
+    return Leg("never", True, authority.subject)
+
+
+def _project(authority: Authority, action: str, resource: str, name: str) -> Leg:
+    """An upper bound, never a grant: a token's world is its project and what is attached to it."""
+    head = name.partition("/")[0]
+    project = authority.project
+    if resource in ("servers", "instances"):
+        within = head in authority.attached
+        because = f"{head!r} is not attached to the token's project {project!r}"
+    elif resource in ("projects", "mcptokens"):
+        within = head == project
+        because = f"the token belongs to the project {project!r} and to no other"
+    elif resource == OPERATIONS_RESOURCE:
+        within = name == project
+        because = f"the token may ask for {action!r} of its project {project!r} only"
+    else:
+        return Leg("project", True, authority.subject)
+    return Leg("project", within, authority.subject, because="" if within else because)

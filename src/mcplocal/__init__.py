@@ -1,0 +1,1 @@
+"""mcplocal: the gateway that agents connect to. It decides with the same policy core as the control plane."""
