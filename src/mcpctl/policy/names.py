@@ -145,6 +145,6 @@ def parse_subject(text: str) -> Subject:
         return Subject("McpToken", name)
     if colon and kind == "McpToken":
         raise InvalidName("a token subject is 'McpToken:' and the 64 lower-case hex digits of its SHA-256")
-    fixed: SubjectKind | None = next((k for k in SUBJECT_KINDS if k.lower() == kind.lower()), None)  # type: ignore[assignment]
+    fixed: SubjectKind | None = next((k for k in SUBJECT_KINDS if k.lower() == kind.lower()), None)
     hint = f"; did you mean '{fixed}:{name}'?" if fixed else ""
     raise InvalidName(f"{_shown(text)} is not a subject: User:<name>, Group:<name> or McpToken:<sha256>{hint}")

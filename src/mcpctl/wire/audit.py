@@ -1,0 +1,54 @@
+"""Audit rows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from mcpctl.wire.shapes import Answer, Request, Time
+
+
+class AuditRow(Answer):
+    """Who did what to which resource, by which credential, decided by which rule, from where."""
+
+    id: str
+    at: Time
+    subject: str | None
+    user: str | None
+    token_name: str | None
+    token_sha: str | None
+    action: str
+    resource: str
+    name: str
+    allowed: bool
+    outcome: str
+    reason: str | None
+    rule: str | None
+    origin: str | None
+    revision: int
+    decision_id: str | None
+    project: str | None
+    server: str | None
+    tool: str | None
+    duration_ms: float | None
+    source: str | None
+    request_id: str | None
+    gateway: str | None
+    details: dict[str, Any]
+
+
+Whole = Annotated[int, BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.isascii() and v.isdigit() else v)]
+
+
+class AuditQuery(Request):
+    """Which rows, newest first."""
+
+    token: str | None = Field(default=None, description="a token's name, or PROJECT/NAME, or its SHA-256")
+    user: str | None = None
+    project: str | None = None
+    since: str | None = Field(default=None, description="an ISO time with zone, or a duration back from now: 1h, 7d")
+    until: str | None = None
+    decision: Literal["allowed", "refused"] | None = None
+    limit: Whole = Field(default=100, ge=1, le=1000)
+    cursor: str | None = None

@@ -1,0 +1,128 @@
+"""What gateways ask of the control plane and report to it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mcpctl.wire.shapes import Answer, Name, Request, ServerName, SubjectName, Text
+
+
+class SlicesQuery(Request):
+    """Whose lines, for which project's endpoint."""
+
+    subject: SubjectName
+    project: Name
+
+
+class SliceOf(Answer):
+    """The lines of one subject and of its groups."""
+
+    subject: str
+    groups: list[str]
+    rules: list[tuple[str, str, str, str, str, str]] = Field(description="sub, role, res, name, eft, origin")
+
+
+class Slices(Answer):
+    """Everything a gateway needs to decide about one subject in one project, read at one revision."""
+
+    revision: int
+    subject: str
+    project: str
+    attached: list[str]
+    topics: list[str]
+    model: str = Field(description="the text of model.conf")
+    roles: list[tuple[str, str]]
+    own: SliceOf
+    owner: SliceOf | None
+
+
+class UpstreamsQuery(Request):
+    """Which project."""
+
+    project: Name
+
+
+class Upstream(Answer):
+    """How to reach one server, secret values included."""
+
+    name: str
+    transport: Literal["streamable-http", "stdio"]
+    url: str | None
+    headers: dict[str, str]
+    command: str | None
+    args: list[str]
+    env: dict[str, str]
+    stateful: bool
+    health_check: dict[str, int] | None
+    proxy_model: str | None
+
+
+class Upstreams(Answer):
+    """The servers of one project, in order."""
+
+    revision: int
+    project: str
+    tool_names: Literal["prefixed", "plain"]
+    proxy_model: str | None
+    topics: list[str]
+    servers: list[Upstream]
+
+
+class CallEvent(Request):
+    """One call as the gateway saw it."""
+
+    id: str = Field(min_length=1, max_length=64)
+    at: str = Field(max_length=40)
+    subject: str | None = Field(default=None, max_length=200)
+    user: str | None = Field(default=None, max_length=200)
+    token_name: str | None = Field(default=None, max_length=200)
+    token_sha: str | None = Field(default=None, max_length=64)
+    project: str | None = Field(default=None, max_length=64)
+    server: str | None = Field(default=None, max_length=64)
+    tool: str | None = Field(default=None, max_length=1024)
+    method: str = Field(max_length=128)
+    allowed: bool
+    reason: str | None = Field(default=None, max_length=2000)
+    rule: str | None = Field(default=None, max_length=1000)
+    origin: str | None = Field(default=None, max_length=300)
+    revision: int = 0
+    decision_id: str | None = Field(default=None, max_length=64)
+    duration_ms: float | int | None = None
+    request_bytes: int | None = None
+    response_bytes: int | None = None
+    outcome: Literal["ok", "tool_error", "refused", "upstream_error", "cancelled"]
+    source: str | None = Field(default=None, max_length=100)
+    request_id: str | None = Field(default=None, max_length=100)
+
+
+class CallEvents(Request):
+    """A batch of calls."""
+
+    gateway: Name
+    events: list[CallEvent] = Field(max_length=1000)
+
+
+class Accepted(Answer):
+    """How many were taken, those stored before included."""
+
+    accepted: int
+
+
+class InstanceReport(Request):
+    """One server as this gateway reaches it."""
+
+    server: ServerName
+    status: Literal["STARTING", "RUNNING", "DEGRADED", "UNREACHABLE", "ERROR"]
+    detail: Text = ""
+    tools: int | None = None
+    latency_ms: float | int | None = None
+    at: str = Field(max_length=40)
+
+
+class StatusReport(Request):
+    """All servers this gateway reaches."""
+
+    gateway: Name
+    instances: list[InstanceReport] = Field(max_length=1000)
