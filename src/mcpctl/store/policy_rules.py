@@ -1,0 +1,91 @@
+"""Policy lines in the database, written by Casbin's adapter on the caller's own connection.
+
+The adapter commits by itself when it is given an engine; given an open connection it joins the caller's transaction. It is
+used for writing only. Reading goes by column: the adapter would join the columns into text and split that again, and a
+stored comma, blank or bracket would change its meaning on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from casbin_sqlalchemy_adapter import Adapter
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mcpctl.policy.slices import Rule
+from mcpctl.policy.vocabulary import ALLOW, DENY, Effect
+from mcpctl.store.schema import PolicyRow
+
+ORIGIN_FIELD = 5
+
+
+def add(session: Session, rules: Iterable[Rule]) -> None:
+    """Write ``rules``; the caller has checked every field and that none of them is there yet."""
+    rows = [list(rule) for rule in rules]
+    if any(not field for row in rows for field in row):
+        raise ValueError("a policy line has an empty field")
+    if rows:
+        _adapter(session).add_policies("p", "p", rows)
+        session.expire_all()
+
+
+def remove_origin(session: Session, origin: str) -> None:
+    """Delete every line of one origin."""
+    _remove(session, ORIGIN_FIELD, origin)
+
+
+def remove_subject(session: Session, subject: str) -> list[str]:
+    """Delete every line whose subject this is, whatever its origin; the origins that have no line left."""
+    origins = session.scalars(select(PolicyRow.v5).where(PolicyRow.v0 == subject).distinct()).all()
+    _remove(session, 0, subject)
+    left = set(session.scalars(select(PolicyRow.v5).where(PolicyRow.v5.in_(origins)).distinct()))
+    return [origin for origin in origins if origin not in left]
+
+
+def of_subjects(session: Session, subjects: Sequence[str]) -> list[Rule]:
+    """The lines of any of ``subjects``, by index, in the order they were written."""
+    return _rules(session, PolicyRow.v0.in_(subjects))
+
+
+def of_origin(session: Session, origin: str) -> list[Rule]:
+    """The lines of one RBAC definition or token, in the order they were written."""
+    return _rules(session, PolicyRow.v5 == origin)
+
+
+def with_role(session: Session, role: str, resource: str) -> list[Rule]:
+    """The lines that give or deny this role on this resource, by index."""
+    return _rules(session, PolicyRow.v1 == role, PolicyRow.v2 == resource)
+
+
+def origins(session: Session, prefix: str, after: str, limit: int) -> Sequence[str]:
+    """The origins that begin with ``prefix``, sorted, after the one given."""
+    end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    query = select(PolicyRow.v5).where(PolicyRow.v5 > (after or prefix), PolicyRow.v5 < end, PolicyRow.ptype == "p")
+    return session.scalars(query.distinct().order_by(PolicyRow.v5).limit(limit)).all()
+
+
+def _rules(session: Session, *where: object) -> list[Rule]:
+    columns = (PolicyRow.v0, PolicyRow.v1, PolicyRow.v2, PolicyRow.v3, PolicyRow.v4, PolicyRow.v5)
+    query = select(*columns).where(PolicyRow.ptype == "p", *where).order_by(PolicyRow.id)  # type: ignore[arg-type]
+    rows = session.execute(query).all()
+    # A row this program cannot have written gives nothing; a deny is kept whatever else is odd about it.
+    effects: dict[str, Effect] = {ALLOW: ALLOW, DENY: DENY}
+    return [
+        Rule(sub, role, res, name, effects[eft], origin)
+        for sub, role, res, name, eft, origin in rows
+        if eft in effects and (eft == DENY or all((sub, role, res, name, origin)))
+    ]
+
+
+def _remove(session: Session, field: int, value: str) -> None:
+    if not value:
+        raise ValueError("an empty value would remove every line")  # to Casbin '' is a wildcard
+    session.flush()
+    _adapter(session).remove_filtered_policy("p", "p", field, value)
+    session.expire_all()
+
+
+def _adapter(session: Session) -> Adapter:
+    session.flush()
+    return Adapter(session.connection(), db_class=PolicyRow, create_all_models=False)
