@@ -159,9 +159,8 @@ class PrincipalCache:
         """A revision came into force: what was built from these topics is old. ``*`` is everything."""
         with self._lock:
             self._revision = max(self._revision, revision)
-            if "*" in topics:
-                shas = set(self._by_sha)
-            else:
+            shas = set(self._by_sha)
+            if "*" not in topics:
                 shas = {sha for topic in topics for sha in self._by_topic.get(topic, ())}
             for sha in shas:
                 self._drop(sha)

@@ -1,0 +1,182 @@
+"""The audit: who did what to which resource, by which credential, decided by which rule, from where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from time import time
+from typing import Any, Final
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session as Db
+
+from mcpctl.errors import FieldError, InvalidInput
+from mcpctl.policy.decision import Decision, decide
+from mcpctl.policy.vocabulary import OPERATIONS_RESOURCE, is_sha
+from mcpctl.services import lifetimes
+from mcpctl.services.principals import Principal
+from mcpctl.store.schema import AuditRow
+from mcpctl.wire import audit as wire
+from mcpctl.wire import gateway as gateway_wire
+from mcpctl.wire.shapes import Page
+
+AT_ONCE: Final = 500
+
+
+def row(
+    principal: Principal | None,
+    action: str,
+    resource: str,
+    name: str,
+    *,
+    allowed: bool,
+    outcome: str = "ok",
+    reason: str | None = None,
+    decision: Decision | None = None,
+    revision: int = 0,
+    project: str | None = None,
+    source: str | None = None,
+    request_id: str | None = None,
+    details: dict[str, Any] | None = None,
+) -> AuditRow:
+    """One row about something the control plane did or refused. Never a raw token, password or secret value."""
+    return AuditRow(
+        at=time(),
+        subject=principal.subject if principal else None,
+        user=principal.user if principal else None,
+        token_name=principal.token_name if principal else None,
+        token_sha=principal.token_sha if principal else None,
+        action=action,
+        resource=resource,
+        name=name[:1000],
+        allowed=allowed,
+        outcome=outcome,
+        reason=reason or (decision.reason if decision else None),
+        rule=str(decision.rule) if decision and decision.rule else None,
+        origin=decision.origin if decision else None,
+        revision=revision or (decision.revision if decision else 0),
+        decision_id=decision.id if decision else None,
+        project=project or (principal.project if principal else None),
+        source=source,
+        request_id=request_id,
+        details=details or {},
+    )
+
+
+def add_calls(db: Db, batch: gateway_wire.CallEvents, projects: frozenset[str] | None) -> int:
+    """Store what a gateway saw, each event once however often it is sent; how many were taken.
+
+    Args:
+        db: an append transaction.
+        batch: the events.
+        projects: whose calls this gateway may report; ``None`` is every project's.
+    """
+    wanted = [event for event in batch.events if projects is None or event.project in projects]
+    known = set(db.scalars(select(AuditRow.id).where(AuditRow.id.in_([event.id for event in wanted]))))
+    fresh = {event.id: event for event in wanted if event.id not in known}
+    for event in fresh.values():
+        db.add(
+            AuditRow(
+                id=event.id,
+                at=_moment(event.at, "at"),
+                subject=event.subject,
+                user=event.user,
+                token_name=event.token_name,
+                token_sha=event.token_sha,
+                action=event.method,
+                resource="servers",
+                name=f"{event.server or '-'}/{event.tool}" if event.tool else (event.server or "-"),
+                allowed=event.allowed,
+                outcome=event.outcome,
+                reason=event.reason,
+                rule=event.rule,
+                origin=event.origin,
+                revision=event.revision,
+                decision_id=event.decision_id,
+                project=event.project,
+                server=event.server,
+                tool=event.tool,
+                duration_ms=event.duration_ms,
+                source=event.source,
+                request_id=event.request_id,
+                gateway=batch.gateway,
+                details={
+                    key: value
+                    for key, value in (("requestBytes", event.request_bytes), ("responseBytes", event.response_bytes))
+                    if value is not None
+                },
+            )
+        )
+    return len(wanted)
+
+
+def search(db: Db, reader: Principal, query: wire.AuditQuery) -> Page[wire.AuditRow]:
+    """The rows ``reader`` may see, newest first.
+
+    ``action:audit`` on ``*`` sees all; on a project, that project's rows. Whoever has neither sees its own.
+    """
+    statement = select(AuditRow).order_by(AuditRow.at.desc(), AuditRow.id.desc())
+    if query.token is not None:
+        statement = statement.where(_token_is(query.token))
+    if query.user is not None:
+        statement = statement.where(AuditRow.user == query.user.removeprefix("User:"))
+    if query.project is not None:
+        statement = statement.where(AuditRow.project == query.project)
+    if query.since is not None:
+        statement = statement.where(AuditRow.at >= _moment(query.since, "since"))
+    if query.until is not None:
+        statement = statement.where(AuditRow.at <= _moment(query.until, "until"))
+    if query.decision is not None:
+        statement = statement.where(AuditRow.allowed == (query.decision == "allowed"))
+    if query.cursor is not None:
+        at, _, row_id = query.cursor.partition("_")
+        try:
+            moment = float(at)
+        except ValueError:
+            raise InvalidInput("cursor is not one this list gave", errors=[FieldError("cursor", "unknown")]) from None
+        statement = statement.where(or_(AuditRow.at < moment, (AuditRow.at == moment) & (AuditRow.id < row_id)))
+    found: list[AuditRow] = []
+    for candidate in db.scalars(statement.execution_options(yield_per=AT_ONCE)):
+        if _may_see(reader, candidate):
+            found.append(candidate)
+        if len(found) > query.limit:
+            break
+    page = found[: query.limit]
+    more = len(found) > query.limit
+    return Page(items=[_shown(one) for one in page], next_cursor=f"{page[-1].at!r}_{page[-1].id}" if more else None)
+
+
+def _may_see(reader: Principal, candidate: AuditRow) -> bool:
+    if decide(reader.authority, "audit", OPERATIONS_RESOURCE, "*"):
+        return True
+    if candidate.project and decide(reader.authority, "audit", OPERATIONS_RESOURCE, candidate.project):
+        return True
+    return candidate.subject == reader.subject
+
+
+def _token_is(text: str) -> Any:
+    if is_sha(text):
+        return AuditRow.token_sha == text
+    project, slash, name = text.partition("/")
+    if slash:
+        return (AuditRow.token_name == name) & (AuditRow.project == project)
+    return AuditRow.token_name == text
+
+
+def _moment(text: str, field: str) -> float:
+    """Unix seconds of an ISO time with zone, or of a duration back from now."""
+    if text[:4].isdigit() and text[4:5] == "-":
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            message = f"{text!r} is not an ISO date and time with zone such as 2030-01-31T12:00:00Z"
+            raise InvalidInput(f"{field}: {message}", errors=[FieldError(field, message)])
+        return moment.timestamp()
+    return time() - lifetimes.duration(text, field).total_seconds()
+
+
+def _shown(kept: AuditRow) -> wire.AuditRow:
+    columns: Sequence[str] = [name for name in wire.AuditRow.model_fields if name != "at"]
+    return wire.AuditRow(at=datetime.fromtimestamp(kept.at, UTC), **{name: getattr(kept, name) for name in columns})

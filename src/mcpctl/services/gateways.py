@@ -1,0 +1,147 @@
+"""What gateways are given and report. Each needs ``action:gateway`` on the project it asks about."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from time import time
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session as Db
+
+from mcpctl.errors import NotFound
+from mcpctl.policy.decision import Authority, decide
+from mcpctl.policy.files import PolicyFiles
+from mcpctl.policy.slices import Slice
+from mcpctl.policy.vocabulary import OPERATIONS_RESOURCE
+from mcpctl.services import audit, authorities
+from mcpctl.services.principals import Principal
+from mcpctl.services.work import require
+from mcpctl.store import revisions
+from mcpctl.store.schema import Attachment, InstanceRow, Project, Server
+from mcpctl.wire import catalog as catalog_wire
+from mcpctl.wire import gateway as wire
+
+
+def slices(db: Db, policy: PolicyFiles, gateway: Principal, query: wire.SlicesQuery, now: float) -> wire.Slices:
+    """Everything needed to decide about one subject in one project, read at one revision.
+
+    Raises:
+        Forbidden: the asker is no gateway of that project.
+        NotFound: the subject is not live, there is no such project, or the token belongs to another.
+    """
+    require(gateway.authority, "gateway", OPERATIONS_RESOURCE, query.project)
+    project = db.scalars(select(Project).where(Project.name == query.project)).one_or_none()
+    if project is None:
+        raise NotFound(f"there is no project {query.project!r}")
+    authority = authorities.subject_authority(db, policy, query.subject, now)
+    if authority.project not in (None, project.name):
+        raise NotFound(f"there is no project {query.project!r} for {query.subject}")
+    return wire.Slices(
+        revision=authority.revision,
+        subject=authority.subject,
+        project=project.name,
+        attached=authorities.attached_servers(db, project),
+        topics=sorted({*authority.topics, f"Project:{project.name}"}),
+        model=policy.model.text,
+        roles=sorted(policy.roles.links),
+        own=_slice(authority.own),
+        owner=_slice(authority.owner) if authority.owner is not None else None,
+    )
+
+
+def _slice(part: Slice) -> wire.SliceOf:
+    return wire.SliceOf(subject=part.subject, groups=sorted(part.groups), rules=[tuple(rule) for rule in part.rules])
+
+
+def upstreams(db: Db, gateway: Principal, query: wire.UpstreamsQuery) -> wire.Upstreams:
+    """How to reach the servers of one project, in order.
+
+    Raises:
+        Forbidden: the asker is no gateway of that project.
+        NotFound: there is no such project.
+    """
+    require(gateway.authority, "gateway", OPERATIONS_RESOURCE, query.project)
+    project = db.scalars(select(Project).where(Project.name == query.project)).one_or_none()
+    if project is None:
+        raise NotFound(f"there is no project {query.project!r}")
+    joined = select(Server).join(Attachment, Attachment.server_id == Server.id)
+    servers = list(db.scalars(joined.where(Attachment.project_id == project.id).order_by(Attachment.position, Server.name)))
+    return wire.Upstreams.model_validate(
+        {
+            "revision": revisions.current(db),
+            "project": project.name,
+            "tool_names": project.tool_names,
+            "proxy_model": project.proxy_model,
+            "topics": [f"Project:{project.name}", *(f"Server:{server.name}" for server in servers)],
+            "servers": [_upstream(server) for server in servers],
+        }
+    )
+
+
+def _upstream(server: Server) -> wire.Upstream:
+    return wire.Upstream.model_validate(
+        {
+            "name": server.name,
+            "transport": server.transport,
+            "url": server.url,
+            "headers": server.headers,
+            "command": server.command,
+            "args": server.args,
+            "env": server.env,
+            "stateful": server.stateful,
+            "health_check": server.health_check,
+            "proxy_model": server.proxy_model,
+        }
+    )
+
+
+def record_calls(db: Db, gateway: Principal, batch: wire.CallEvents) -> int:
+    """Store the audit events of a gateway; those of projects it does not serve are not taken.
+
+    Raises:
+        Forbidden: it serves none of them.
+    """
+    projects = {event.project for event in batch.events if event.project}
+    if decide(gateway.authority, "gateway", OPERATIONS_RESOURCE, "*"):
+        return audit.add_calls(db, batch, None)
+    served = frozenset(name for name in projects if decide(gateway.authority, "gateway", OPERATIONS_RESOURCE, name))
+    if not served:
+        require(gateway.authority, "gateway", OPERATIONS_RESOURCE, next(iter(sorted(projects)), "*"))
+    return audit.add_calls(db, batch, served)
+
+
+def record_status(db: Db, gateway: Principal, report: wire.StatusReport) -> None:
+    """Keep what a gateway says of its servers; servers that are attached to no project it serves are passed over."""
+    for instance in report.instances:
+        server = db.scalars(select(Server).where(Server.name == instance.server)).one_or_none()
+        if server is None or not _serves(db, gateway.authority, server):
+            continue
+        query = select(InstanceRow).where(InstanceRow.server_id == server.id, InstanceRow.gateway == report.gateway)
+        row = db.scalars(query).one_or_none()
+        if row is None:
+            row = InstanceRow(server_id=server.id, gateway=report.gateway)
+            db.add(row)
+        row.status, row.detail = instance.status, instance.detail
+        row.tools, row.latency_ms, row.at = instance.tools, instance.latency_ms, time()
+
+
+def _serves(db: Db, authority: Authority, server: Server) -> bool:
+    projects = select(Project.name).join(Attachment, Attachment.project_id == Project.id)
+    names = db.scalars(projects.where(Attachment.server_id == server.id))
+    return any(decide(authority, "gateway", OPERATIONS_RESOURCE, name) for name in names)
+
+
+def shown_instance(row: InstanceRow) -> catalog_wire.Instance:
+    """An instance as it crosses the wire."""
+    return catalog_wire.Instance.model_validate(
+        {
+            "name": f"{row.server.name}/{row.gateway}",
+            "server": row.server.name,
+            "gateway": row.gateway,
+            "status": row.status,
+            "detail": row.detail,
+            "tools": row.tools,
+            "latency_ms": row.latency_ms,
+            "at": datetime.fromtimestamp(row.at, UTC),
+        }
+    )

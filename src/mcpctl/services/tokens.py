@@ -1,0 +1,233 @@
+"""Tokens (``McpToken``): minting, listing, rotating, revoking, deleting, introspecting.
+
+To the policy a token is just another subject, called after the SHA-256 of its first secret, for life: its secrets stand in
+a table of their own, so a rotation changes no policy line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace as replaced
+from datetime import UTC, datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session as Db
+
+from mcpctl.errors import Conflict, Duplicate, FieldError, InvalidBinding, InvalidInput, NotFound
+from mcpctl.policy.bindings import Binding
+from mcpctl.policy.decision import TOKEN_NEVER_IN_WORDS
+from mcpctl.policy.slices import Rule
+from mcpctl.policy.vocabulary import ALLOW
+from mcpctl.services import lifetimes, rbac, subjects
+from mcpctl.services.principals import NotAuthenticated, Principal
+from mcpctl.services.token_secret import generate_token, hash_token
+from mcpctl.services.work import Work
+from mcpctl.store import policy_rules
+from mcpctl.store.schema import Project, Token, TokenSecret, User
+from mcpctl.wire import tokens as wire
+
+RESERVED_NAME = "introspect"
+"""A route of that name stands where a token's would."""
+
+
+def find(db: Db, key: str, project: str | None) -> Token:
+    """The token of this id, or of this name in this project; of several (revoked ones keep theirs) the live one.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: a name without its project.
+    """
+    by_id = db.get(Token, key)
+    if by_id is not None:
+        return by_id
+    if project is None and key == key.lower():
+        message = "a token's name is only unique in its project: add ?project=NAME"
+        raise InvalidInput(message, errors=[FieldError("project", message)])
+    query = select(Token).join(Project, Project.id == Token.project_id).where(Token.name == key, Project.name == project)
+    newest = query.order_by(Token.revoked_at.is_not(None), Token.created_at.desc())
+    token = db.scalars(newest).first()
+    if token is None:
+        raise NotFound(f"there is no token {key!r} in the project {project!r}")
+    return token
+
+
+def policy_name(token: Token) -> str:
+    """What a token is called in the policy: ``<project>/<token>``."""
+    return f"{token.project.name}/{token.name}"
+
+
+def create(work: Work, new: wire.NewToken) -> wire.MintedToken:
+    """Mint a token owned by the actor; its row, its policy lines and the audit row are one transaction.
+
+    Raises:
+        CeilingExceeded: a binding gives what the actor does not hold (door 1).
+        Duplicate, InvalidInput, NotFound: the name is taken; a member is wrong; there is no such project.
+    """
+    if new.name == RESERVED_NAME:
+        message = f"{RESERVED_NAME!r} is reserved"
+        raise InvalidInput(message, errors=[FieldError("name", message)])
+    # Before the project is looked up: who may not view it learns nothing about whether it exists.
+    work.require("view", "projects", new.project)
+    project = work.db.scalars(select(Project).where(Project.name == new.project)).one_or_none()
+    if project is None:
+        raise NotFound(f"there is no project {new.project!r}")
+    taken = select(Token.id).where(Token.project_id == project.id, Token.name == new.name, Token.revoked_at.is_(None))
+    if work.db.scalars(taken).first():
+        raise Duplicate(
+            f"the project {project.name!r} has a token {new.name!r} already; an expired one keeps its name until deleted"
+        )
+    bindings = _bindings(work, new)
+    work.require_holding(bindings, f"the token {new.project}/{new.name}")
+    owner = work.db.scalars(select(User).where(User.name == work.actor.user)).one()
+    raw = generate_token()
+    token = Token(
+        name=new.name,
+        project_id=project.id,
+        owner_id=owner.id,
+        sha=hash_token(raw),
+        rbac_mode=new.rbac_mode,
+        description=new.description,
+        created_at=work.now,
+        expires_at=lifetimes.expiry(new.ttl, work.now),
+    )
+    work.db.add(token)
+    work.db.flush()
+    work.db.add(TokenSecret(sha=token.sha, token_id=token.id, created_at=work.now))
+    copied = [rule.binding for rule in work.authority.own.rules] if new.rbac_mode == "clone" else []
+    policy_rules.add(
+        work.db,
+        [Rule(token.subject, b.role, b.resource, b.name, b.effect, token.origin) for b in dict.fromkeys([*copied, *bindings])],
+    )
+    work.touch(token.subject)
+    work.record("create", "mcptokens", policy_name(token), project=project.name, tokenSha=token.sha, rbacMode=new.rbac_mode)
+    return _minted(work, token, raw)
+
+
+def _bindings(work: Work, new: wire.NewToken) -> list[Binding]:
+    bindings = rbac.parse_all(new.bindings, work.policy.roles, "bindings")
+    errors = [
+        FieldError(f"bindings.{index}", f"{binding}: a token's bindings only allow; write {replaced(binding, effect=ALLOW)}")
+        for index, binding in enumerate(bindings)
+        if binding.denies
+    ]
+    if errors:
+        raise InvalidBinding("; ".join(error.message for error in errors), errors=errors)
+    return bindings
+
+
+def revoke(work: Work, token: Token) -> Token:
+    """End a token for good: all its secrets, and every line whose subject it is. Its row stays, its name is free.
+
+    Revoking a revoked one changes nothing.
+    """
+    if token.revoked_at is None:
+        token.revoked_at = work.now
+        _end_secrets(work, token)
+        subjects.forget(work, token.subject)
+        work.record("revoke", "mcptokens", policy_name(token), project=token.project.name, tokenSha=token.sha)
+        work.db.flush()
+    return token
+
+
+def remove(work: Work, token: Token) -> None:
+    """Delete a token: as ``revoke``, and its row too. The audit keeps its name and SHA."""
+    subjects.forget(work, token.subject)
+    work.record("delete", "mcptokens", policy_name(token), project=token.project.name, tokenSha=token.sha)
+    work.db.delete(token)
+
+
+def rotate(work: Work, token: Token, grace: str | None) -> wire.MintedToken:
+    """A new secret of the same token; the old ones stay valid for ``grace`` at most, none by default.
+
+    Raises:
+        CeilingExceeded: the actor is not the owner and does not hold all that the token may do (door 9).
+        Conflict: it is revoked or expired.
+    """
+    if token.revoked_at is not None:
+        raise Conflict(f"the token {policy_name(token)} is revoked: create a new one")
+    if token.expires_at is not None and token.expires_at <= work.now:
+        raise Conflict(f"the token {policy_name(token)} has expired: delete it and create a new one")
+    if work.actor.user != token.owner.name:
+        # All it was given, not only what its owner holds today: that may grow again.
+        work.require_holding(_given(work.db, token), f"rotating the token {policy_name(token)} of {token.owner.subject}")
+    until = work.now + lifetimes.duration(grace, "grace").total_seconds() if grace is not None else work.now
+    ending = update(TokenSecret).where(TokenSecret.token_id == token.id)
+    work.db.execute(
+        ending.where((TokenSecret.valid_until.is_(None)) | (TokenSecret.valid_until > until)).values(valid_until=until)
+    )
+    raw = generate_token()
+    work.db.add(TokenSecret(sha=hash_token(raw), token_id=token.id, created_at=work.now))
+    work.touch(token.subject)
+    work.record("rotate", "mcptokens", policy_name(token), project=token.project.name, tokenSha=token.sha, grace=grace or "0")
+    return _minted(work, token, raw)
+
+
+def _given(db: Db, token: Token) -> list[Binding]:
+    rules = policy_rules.of_subjects(db, [token.subject])
+    return list(dict.fromkeys(rule.binding for rule in rules if not rule.binding.denies))
+
+
+def _end_secrets(work: Work, token: Token) -> None:
+    work.db.execute(update(TokenSecret).where(TokenSecret.token_id == token.id).values(valid_until=work.now))
+
+
+def _minted(work: Work, token: Token, raw: str) -> wire.MintedToken:
+    work.db.flush()
+    seen = shown(work.db, token, work.now)
+    return wire.MintedToken(**seen.model_dump(), token=raw, never=list(TOKEN_NEVER_IN_WORDS))
+
+
+def shown(db: Db, token: Token, now: float) -> wire.Token:
+    """The token as it crosses the wire; never a secret."""
+    if token.revoked_at is not None:
+        status = "revoked"
+    elif token.expires_at is not None and token.expires_at <= now:
+        status = "expired"
+    else:
+        status = "owner_disabled" if token.owner.disabled else "active"
+    return wire.Token.model_validate(
+        {
+            "id": token.id,
+            "name": token.name,
+            "project": token.project.name,
+            "owner": token.owner.subject,
+            "token_sha": token.sha,
+            "rbac_mode": token.rbac_mode,
+            "bindings": [str(rule.binding) for rule in policy_rules.of_subjects(db, [token.subject])],
+            "description": token.description,
+            "status": status,
+            "created_at": _time(token.created_at),
+            "expires_at": _time(token.expires_at),
+            "revoked_at": _time(token.revoked_at),
+            "last_used_at": _time(token.last_used_at),
+        }
+    )
+
+
+def introspected(principal: Principal) -> wire.Introspection:
+    """What a good bearer is."""
+    authority = principal.authority
+    return wire.Introspection(
+        active=True,
+        sub=principal.subject,
+        token_type="mcptoken" if principal.is_token else "session",
+        username=principal.user,
+        exp=None if principal.expires_at is None else int(principal.expires_at),
+        iat=int(principal.issued_at),
+        project=principal.project,
+        token_name=principal.token_name,
+        token_sha=principal.token_sha,
+        token_id=principal.credential_id if principal.is_token else None,
+        owner=f"User:{principal.user}" if principal.is_token else None,
+        bindings=[str(rule.binding) for rule in authority.own.rules],
+        topics=sorted(authority.topics),
+        revision=authority.revision,
+    )
+
+
+def not_active(reason: NotAuthenticated) -> wire.Introspection:
+    """What a bad bearer is, told only to whoever presents it."""
+    return wire.Introspection(active=False, reason=reason.why)
+
+
+def _time(moment: float | None) -> datetime | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC)

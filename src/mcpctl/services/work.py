@@ -1,0 +1,109 @@
+"""One unit of work: what a principal does inside one transaction.
+
+Services take it as their first argument. The principal's authority in it was read in that very transaction, never from a
+cache, so a check and the write it guards see the same policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from time import time
+from typing import Any
+
+from sqlalchemy.orm import Session as Db
+
+from mcpctl.errors import Forbidden, NotFound
+from mcpctl.policy import ceiling
+from mcpctl.policy.bindings import Binding
+from mcpctl.policy.decision import Authority, Decision, decide
+from mcpctl.policy.files import PolicyFiles
+from mcpctl.services import audit
+from mcpctl.services.principals import Principal
+from mcpctl.store.database import WriteTransaction
+
+
+@dataclass
+class Work:
+    """A transaction, the principal it is for, and what it must obey.
+
+    Attributes:
+        transaction: open, holding the write lock.
+        policy: the policy files in force.
+        actor: who does it.
+        source: the client's address; ``request_id`` joins log, audit and answer.
+        now: Unix seconds; one moment for the whole unit.
+    """
+
+    transaction: WriteTransaction
+    policy: PolicyFiles
+    actor: Principal
+    source: str | None = None
+    request_id: str | None = None
+    now: float = field(default_factory=time)
+    decision: Decision | None = None
+
+    @property
+    def db(self) -> Db:
+        """The session of the transaction."""
+        return self.transaction.session
+
+    @property
+    def authority(self) -> Authority:
+        """What the actor may do, read in this transaction."""
+        return self.actor.authority
+
+    def touch(self, *topics: str) -> None:
+        """Say that whatever was built from these topics is old once this commits."""
+        self.transaction.touch(*topics)
+
+    def require(self, action: str, resource: str, name: str = "*") -> Decision:
+        """Go on only if the actor may do this; the first answer is kept for the audit.
+
+        Raises:
+            Forbidden, NotFound: as ``require``.
+        """
+        decision = require(self.authority, action, resource, name)
+        self.decision = self.decision or decision
+        return decision
+
+    def require_holding(self, bindings: Iterable[Binding], doing: str) -> None:
+        """Go on only if the actor holds everything ``bindings`` give: the creator ceiling.
+
+        Raises:
+            CeilingExceeded: with one line per missing right.
+        """
+        ceiling.require(self.authority, bindings, self.policy.roles, doing)
+
+    def record(self, action: str, resource: str, name: str, *, project: str | None = None, **details: Any) -> None:
+        """Add the audit row of what is being done; it commits or vanishes with it."""
+        self.db.add(
+            audit.row(
+                self.actor,
+                action,
+                resource,
+                name,
+                allowed=True,
+                decision=self.decision,
+                revision=self.transaction.revision,
+                project=project,
+                source=self.source,
+                request_id=self.request_id,
+                details=details,
+            )
+        )
+
+
+def require(authority: Authority, action: str, resource: str, name: str = "*") -> Decision:
+    """The decision, if it is yes.
+
+    Raises:
+        NotFound: a token asks for something outside its project, which does not exist for it.
+        Forbidden: the answer is no. An existing and a missing thing answer the same.
+    """
+    decision = decide(authority, action, resource, name)
+    if decision:
+        return decision
+    if decision.leg is not None and decision.leg.kind == "project" and name != "*" and action != "create":
+        raise NotFound(f"there is no {resource.removesuffix('s')} {name!r}")
+    raise Forbidden(decision.reason, missing=[decision.question])
