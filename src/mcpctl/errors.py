@@ -11,7 +11,7 @@ sees. The sentence in ``detail`` is for a person and says what to do.
     │                 └─ TooLarge · UnsupportedMedia
     ├── Unauthenticated ── MissingCredential · InvalidCredential · WrongPassword
     ├── Forbidden ──────── CeilingExceeded
-    ├── NotFound ───────── MethodNotAllowed
+    ├── NotFound ───────── MethodNotAllowed · WrongHost
     ├── Conflict ───────── Duplicate · InUse · ReadOnly · LastAdmin
     ├── TooManyRequests
     └── Unavailable ────── PolicyUnavailable · StoreUnavailable · Unreachable
@@ -200,6 +200,14 @@ class MethodNotAllowed(NotFound):
     code = "method_not_allowed"
     title = "That method is not allowed here"
     status = 405
+
+
+class WrongHost(NotFound):
+    """The request is for a host this server is not (RFC 9110 section 15.5.20)."""
+
+    code = "wrong_host"
+    title = "Not the server for that host"
+    status = 421
 
 
 class Conflict(Problem):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from mcpctl.wire.shapes import Answer, Request, Time
+from mcpctl.wire.shapes import Answer, Request, Time, Whole
 
 
 class AuditRow(Answer):
@@ -38,9 +38,6 @@ class AuditRow(Answer):
     details: dict[str, Any]
 
 
-Whole = Annotated[int, BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.isascii() and v.isdigit() else v)]
-
-
 class AuditQuery(Request):
     """Which rows, newest first."""
 
@@ -50,5 +47,5 @@ class AuditQuery(Request):
     since: str | None = Field(default=None, description="an ISO time with zone, or a duration back from now: 1h, 7d")
     until: str | None = None
     decision: Literal["allowed", "refused"] | None = None
-    limit: Whole = Field(default=100, ge=1, le=1000)
+    limit: Whole = 100
     cursor: str | None = None

@@ -17,7 +17,13 @@ class SecretRef(Request):
     key: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
 
 
-PlainValue = Annotated[str, StringConstraints(max_length=4096)]
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("the character NUL is not allowed")
+    return text
+
+
+PlainValue = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_no_nul)]
 Value = PlainValue | SecretRef
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from mcpctl.errors import InvalidInput
@@ -39,6 +39,11 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _no_control_characters(text: str) -> None:
+    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in text.replace("\n", "").replace("\t", "")):
+        raise InvalidInput("control characters are not allowed")
+
+
 def _ruled(check: Callable[[str], object]) -> AfterValidator:
     def validate(text: str) -> str:
         try:
@@ -62,7 +67,13 @@ BindingText = Annotated[
     StringConstraints(min_length=1, max_length=1000),
     Field(description="role:<role>,resource:<resource>[,name:<name>][,effect:deny] or action:<operation>[,name:<project>]"),
 ]
-Text = Annotated[str, StringConstraints(max_length=1000)]
+Whole = Annotated[
+    int,
+    BeforeValidator(lambda text: int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else text),
+    Field(ge=1, le=1000),
+]
+"""A count in a query, where everything is text."""
+Text = Annotated[str, StringConstraints(max_length=1000), _ruled(_no_control_characters)]
 Password = Annotated[str, StringConstraints(min_length=8, max_length=1024), Field(description="8 to 1024 characters")]
 Lifetime = Annotated[
     str,

@@ -1,0 +1,92 @@
+"""Who is asking: the bearer of a request and the address it comes from."""
+
+from __future__ import annotations
+
+from functools import cache
+from ipaddress import ip_address, ip_network
+
+import anyio
+from anyio import to_thread
+from starlette.requests import Request
+
+from mcpctl.api.control_plane import ControlPlane
+from mcpctl.errors import InvalidCredential, MissingCredential
+from mcpctl.services.principals import NotAuthenticated, Principal, authenticate
+from mcpctl.services.token_secret import hash_token, is_mcp_token, is_session
+
+
+def bearer_of(request: Request) -> str:
+    """The raw bearer of the one ``Authorization`` header. Never taken from the query or a cookie.
+
+    Raises:
+        MissingCredential: there is no such header.
+        InvalidCredential: it is not one bearer.
+    """
+    headers = request.headers.getlist("authorization")
+    if not headers:
+        raise MissingCredential("this needs 'Authorization: Bearer …': log in with 'mcpctl login', or use a token")
+    scheme, _, bearer = headers[0].partition(" ")
+    if len(headers) > 1 or scheme.lower() != "bearer" or not bearer.strip():
+        raise InvalidCredential("the Authorization header must be one 'Bearer …'")
+    return bearer.strip()
+
+
+def source_of(request: Request, trusted_proxies: tuple[str, ...]) -> str:
+    """The client's address. ``X-Forwarded-For`` counts only as far as configured proxies wrote it."""
+    address = request.client.host if request.client else "unknown"
+    hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
+    while hops and _is_trusted(address, trusted_proxies):
+        candidate = hops.pop()
+        try:
+            address = str(ip_address(candidate))
+        except ValueError:
+            break
+    return address
+
+
+@cache
+def _networks(trusted: tuple[str, ...]) -> tuple[object, ...]:
+    return tuple(ip_network(network, strict=False) for network in trusted)
+
+
+def _is_trusted(address: str, trusted: tuple[str, ...]) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in _networks(trusted))  # type: ignore[operator]
+
+
+async def principal_of(control: ControlPlane, bearer: str, source: str) -> Principal:
+    """The principal behind a bearer: remembered while nothing it was built from has changed, else read.
+
+    Raises:
+        NotAuthenticated: the bearer is no good; a source that keeps guessing is told ever later.
+        StoreUnavailable: the database does not answer.
+    """
+    if control.feed.fresh and (principal := control.principals.get(hash_token(bearer))) is not None:
+        control.last_used.note(principal)
+        return principal
+    try:
+        if not (is_mcp_token(bearer) or is_session(bearer)):
+            raise NotAuthenticated("malformed")
+        principal = await to_thread.run_sync(_read, control, bearer)
+    except NotAuthenticated:
+        key = f"source:{source}"
+        wait = control.failed_bearers.wait(key)
+        control.failed_bearers.failed(key)
+        if wait:
+            control.failed_bearers.begin_waiting(source)
+            try:
+                await anyio.sleep(wait)
+            finally:
+                control.failed_bearers.end_waiting(source)
+        raise
+    control.principals.put(principal)
+    control.last_used.note(principal)
+    return principal
+
+
+def _read(control: ControlPlane, bearer: str) -> Principal:
+    with control.database.read() as db:
+        return authenticate(db, control.policy, bearer)

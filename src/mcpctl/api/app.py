@@ -1,0 +1,121 @@
+"""Building the application: every table of routes, and what wraps them all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
+from ulid import ULID
+
+from mcpctl.api import catalog_routes, gateway_routes, openapi, people_routes, problems, rbac_routes, token_routes
+from mcpctl.api.control_plane import ControlPlane
+from mcpctl.api.dispatch import endpoint
+from mcpctl.api.operations import Call, Operation, Unguarded
+from mcpctl.errors import MethodNotAllowed, NotFound, Problem, WrongHost
+from mcpctl.store.database import ping
+
+
+async def healthz(_control: ControlPlane, _request: Request, _call: Call) -> Response:
+    """The process lives."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(control: ControlPlane, _request: Request, _call: Call) -> Response:
+    """The database answers and the revision is being followed. The reason for a no stands in the log, not here."""
+    try:
+        await to_thread.run_sync(ping, control.database)
+        ready = control.feed.fresh and not control.draining
+    except Problem:
+        ready = False
+    return JSONResponse({"status": "ready" if ready else "not_ready"}, 200 if ready else 503)
+
+
+async def describe(_control: ControlPlane, request: Request, _call: Call) -> Response:
+    """The OpenAPI document."""
+    return Response(request.app.state.openapi, media_type="application/json")
+
+
+OPERATIONS: Sequence[Operation] = (
+    *people_routes.OPERATIONS,
+    *token_routes.OPERATIONS,
+    *rbac_routes.OPERATIONS,
+    *catalog_routes.OPERATIONS,
+    *gateway_routes.OPERATIONS,
+    Operation("GET", "/healthz", Unguarded("for probes"), "raw", healthz, "The process lives", dict[str, str]),
+    Operation(
+        "GET", "/readyz", Unguarded("for probes; it gives no reason"), "raw", readyz, "Requests can be served", dict[str, str]
+    ),
+    Operation(
+        "GET", "/openapi.json", Unguarded("the interface is public"), "raw", describe, "This document", dict[str, object]
+    ),
+)
+"""Every route there is."""
+
+_PATHS = {operation.path: compile_path(operation.path)[0] for operation in OPERATIONS}
+
+
+def build_app(control: ControlPlane) -> Starlette:
+    """The control plane as an ASGI application; starts and stops ``control`` with its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await to_thread.run_sync(control.start)
+        try:
+            yield
+        finally:
+            await to_thread.run_sync(control.stop)
+
+    app = Starlette(
+        routes=[
+            Route(operation.path, endpoint(control, operation), methods=[operation.method], name=operation.operation_id)
+            for operation in OPERATIONS
+        ],
+        lifespan=lifespan,
+        exception_handlers={404: _nothing_here, 405: _nothing_here},
+    )
+    app.router.redirect_slashes = False
+    app.state.openapi = json.dumps(openapi.document(OPERATIONS, version("mcpctl"))).encode()
+    app.add_middleware(HostCheck, allowed=control.allowed_hosts)
+    return app
+
+
+async def _nothing_here(request: Request, _error: Exception) -> Response:
+    path = request.scope["path"]
+    methods = sorted({operation.method for operation in OPERATIONS if _PATHS[operation.path].match(path)})
+    if methods:
+        allowed = ", ".join(methods)
+        return problems.answer(MethodNotAllowed(f"this path takes {allowed}", headers={"Allow": allowed}), str(ULID()))
+    return problems.answer(NotFound("there is nothing at this path; see /openapi.json"), str(ULID()))
+
+
+class HostCheck:
+    """Refuses requests for hosts this is not, so no page in a browser reaches a loopback listener by a name of its own."""
+
+    def __init__(self, app: ASGIApp, allowed: frozenset[str]) -> None:
+        """Let through what is for one of ``allowed`` (host names without port); none means any."""
+        self.app = app
+        self.allowed = allowed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, and go on or refuse."""
+        if scope["type"] == "http" and self.allowed:
+            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+            if len(hosts) != 1 or _without_port(hosts[0]) not in self.allowed:
+                refusal = problems.answer(WrongHost("this server does not answer for that host"), str(ULID()))
+                await refusal(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0].lower()

@@ -1,0 +1,176 @@
+"""How every operation runs: read and check the request, know who asks, ask the guard, do it in its transaction, answer.
+
+A write reads the principal's authority anew inside its own transaction, so guard, ceiling and write see one policy. A
+refusal is audited after its transaction has rolled back.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+from ulid import ULID
+
+from mcpctl.api import access, bodies, problems
+from mcpctl.api.control_plane import ControlPlane
+from mcpctl.api.operations import Call, Guarded, Operation, Unguarded
+from mcpctl.errors import Forbidden, MalformedBody, NotFound, Problem
+from mcpctl.policy.decision import decide
+from mcpctl.services import audit
+from mcpctl.services.principals import Principal, authenticate
+from mcpctl.services.reading import Reading
+from mcpctl.services.work import Work, require
+
+logger = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def endpoint(control: ControlPlane, operation: Operation) -> Endpoint:
+    """The Starlette endpoint of ``operation``."""
+
+    async def run(request: Request) -> Response:
+        given = request.headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else str(ULID())
+        try:
+            response = await _run(control, operation, request, request_id)
+        except Problem as problem:
+            response = problems.answer(problem, request_id)
+        except Exception as error:  # the one place where an unforeseen fault becomes an answer, and never an allow
+            response = problems.unforeseen(error, request_id)
+        response.headers["X-Request-Id"] = request_id
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    return run
+
+
+async def _run(control: ControlPlane, operation: Operation, request: Request, request_id: str) -> Response:
+    source = access.source_of(request, control.trusted_proxies)
+    if isinstance(operation.guard, Unguarded):
+        call = await _read_call(control, operation, request, source, request_id)
+        return await _answered(operation, operation.do(control, request, call))
+    # Known before a byte of the body is read.
+    bearer = access.bearer_of(request)
+    principal = await access.principal_of(control, bearer, source)
+    call = await _read_call(control, operation, request, source, request_id)
+    if operation.kind == "raw":
+        return await _answered(operation, operation.do(control, request, call, principal))
+    if operation.kind == "memory":
+        return _answer(operation, operation.do(principal, call))
+    runner = {"write": _write, "append": _append, "read": _read}[operation.kind]
+    try:
+        return await to_thread.run_sync(partial(runner, control, operation, bearer, principal, call))
+    except (Forbidden, NotFound) as refusal:
+        if isinstance(refusal, Forbidden) or operation.kind == "write":
+            await to_thread.run_sync(partial(_audit_refusal, control, operation, principal, call, refusal))
+        raise
+
+
+async def _read_call(control: ControlPlane, operation: Operation, request: Request, source: str, request_id: str) -> Call:
+    query = bodies.validate_query(operation.query, request.query_params.multi_items())
+    body: Any = None
+    if operation.body_adapter is not None:
+        body = bodies.validate(operation.body_adapter, await bodies.read_json(request, control.max_body_bytes))
+    elif operation.method != "GET" and operation.kind != "raw" and await bodies.read_json(request, control.max_body_bytes):
+        raise MalformedBody("no body belongs here")
+    return Call(dict(request.path_params), query, body, source, request_id)
+
+
+def _write(control: ControlPlane, operation: Operation, bearer: str, _remembered: Principal, call: Call) -> Response:
+    with control.database.write() as transaction:
+        principal = authenticate(transaction.session, control.policy, bearer)
+        work = Work(transaction, control.policy, principal, call.source, call.request_id)
+        if isinstance(operation.guard, Guarded):
+            work.require(operation.guard.action, operation.guard.resource, _asked_name(operation, work.db, principal, call))
+        answer = operation.do(work, call)
+        transaction.session.flush()
+        return _answer(operation, answer)
+
+
+def _append(control: ControlPlane, operation: Operation, _bearer: str, principal: Principal, call: Call) -> Response:
+    with control.database.append() as db:
+        return _answer(operation, operation.do(db, principal, call))
+
+
+def _read(control: ControlPlane, operation: Operation, bearer: str, principal: Principal, call: Call) -> Response:
+    with control.database.read() as db:
+        if principal.authority.superseded:
+            principal = authenticate(db, control.policy, bearer)
+        if isinstance(operation.guard, Guarded):
+            name = _asked_name(operation, db, principal, call)
+            require(principal.authority, operation.guard.action, operation.guard.resource, name)
+        answer = operation.do(Reading(db, control.policy, principal), call)
+    if principal.authority.superseded:  # it changed while this was read: what was filtered by it may be wrong
+        with control.database.read() as db:
+            fresh = authenticate(db, control.policy, bearer)
+        return _read(control, operation, bearer, fresh, call)
+    return _answer(operation, answer)
+
+
+def _asked_name(operation: Operation, db: Any, principal: Principal, call: Call) -> str:
+    """What the guard asks about. An id that is nobody's asks about all of them, so it answers like a name without right.
+
+    Raises:
+        NotFound: there is no such id, and the asker may see all of that kind.
+    """
+    assert isinstance(operation.guard, Guarded)  # noqa: S101 - the callers have looked
+    name = operation.guard.name(db, call)
+    if name is None:
+        require(principal.authority, operation.guard.action, operation.guard.resource)
+        raise NotFound(f"there is no {operation.guard.resource.removesuffix('s')} with that id")
+    return name
+
+
+def _audit_refusal(control: ControlPlane, operation: Operation, principal: Principal, call: Call, refusal: Problem) -> None:
+    action, resource, name = (
+        operation.method.lower(),
+        operation.tags[0] if operation.tags else "api",
+        "/".join(call.params.values()),
+    )
+    decision = None
+    if isinstance(operation.guard, Guarded):
+        action, resource = operation.guard.action, operation.guard.resource
+        with control.database.read() as db:
+            name = operation.guard.name(db, call) or "*"
+        decision = decide(principal.authority, action, resource, name)
+    with control.database.append() as db:
+        row = audit.row(
+            principal,
+            action,
+            resource,
+            name or "*",
+            allowed=False,
+            outcome=refusal.code,
+            reason=refusal.detail,
+            decision=decision if decision is not None and not decision else None,
+            revision=principal.authority.revision,
+            source=call.source,
+            request_id=call.request_id,
+            details={"missing": list(refusal.missing)} if refusal.missing else {},
+        )
+        db.add(row)
+
+
+async def _answered(operation: Operation, pending: Any) -> Response:
+    answer = await pending
+    return answer if isinstance(answer, Response) else _answer(operation, answer)
+
+
+def _answer(operation: Operation, answer: Any) -> Response:
+    if operation.answer_adapter is None:
+        return Response(status_code=204)
+    return Response(operation.answer_adapter.dump_json(answer, by_alias=True), operation.status, media_type="application/json")
+
+
+async def not_found(_request: Request, _error: Exception) -> Response:
+    """The answer to a path that no operation has."""
+    return problems.answer(NotFound("there is nothing at this path; see /openapi.json"), str(ULID()))
