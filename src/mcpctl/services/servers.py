@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -126,7 +125,7 @@ def _fields(body: wire.ServerBody) -> dict[str, Any]:
     }
 
 
-def _unknown_secrets(field: str, values: dict[str, wire.Value]) -> Iterable[FieldError]:
+def _unknown_secrets(field: str, values: dict[str, wire.Value]) -> list[FieldError]:
     return [
         FieldError(f"{field}.{key}", f"there is no secret {value.secret!r}")
         for key, value in values.items()

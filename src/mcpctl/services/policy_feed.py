@@ -1,0 +1,127 @@
+"""Learning of new revisions: at once from this process and from PostgreSQL's notifications, and by looking as a safety net.
+
+On SQLite another process's revision is found by looking, five times a second. Whoever cannot look for a second no longer
+counts as fresh, and nothing remembered is served meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from mcpctl.errors import StoreUnavailable
+from mcpctl.store import revisions
+from mcpctl.store.database import Database
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY: Final = 0.2
+"""Seconds between looks at the revision."""
+
+FRESH_FOR: Final = 1.0
+"""Seconds without a successful look after which this process no longer trusts what it remembers."""
+
+Listener = Callable[[int, frozenset[str]], None]
+
+
+class PolicyFeed:
+    """Tells listeners of every revision once and in order: (number, topics touched since the one before)."""
+
+    def __init__(self, database: Database) -> None:
+        """Prepare; ``start`` begins to look."""
+        self._database = database
+        self._listeners: list[Listener] = []
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._looked_at = 0.0
+        self.revision = 0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the revision was seen within the last second."""
+        return monotonic() - self._looked_at < FRESH_FOR
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` for every revision from now on, in the thread that learned of it; returns how to stop."""
+        with self._lock:
+            self._listeners = [*self._listeners, listener]
+        return lambda: self._unsubscribe(listener)
+
+    def _unsubscribe(self, listener: Listener) -> None:
+        with self._lock:
+            self._listeners = [one for one in self._listeners if one is not listener]
+
+    def start(self) -> None:
+        """Look once, then keep looking in a thread of its own.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        with self._database.read() as db:
+            self.revision = revisions.current(db)
+        self._looked_at = monotonic()
+        self._database.on_commit(self._committed)
+        self._thread = threading.Thread(target=self._keep_looking, name="policy-feed", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _committed(self, number: int, topics: frozenset[str]) -> None:
+        with self._lock:
+            if number == self.revision + 1:
+                self._publish(number, topics)
+            elif number > self.revision:  # another process came in between
+                self._look()
+
+    def _look(self) -> None:
+        with self._lock:
+            with self._database.read() as db:
+                step = revisions.since(db, self.revision)
+            self._looked_at = monotonic()
+            if step.topics:
+                self._publish(step.number, step.topics)
+
+    def _publish(self, number: int, topics: frozenset[str]) -> None:
+        self.revision = number
+        for listener in self._listeners:
+            listener(number, topics)
+
+    def _keep_looking(self) -> None:
+        connection: psycopg.Connection | None = None
+        while not self._stop.is_set():
+            try:
+                if not self._database.is_sqlite and (connection is None or connection.closed):
+                    connection = self._listen()
+                self._look()
+                if connection is None:
+                    self._stop.wait(LOOK_EVERY)
+                else:
+                    for _ in connection.notifies(timeout=LOOK_EVERY, stop_after=1):
+                        pass
+            except (StoreUnavailable, psycopg.Error) as error:
+                logger.warning("the revision cannot be read: %s", error)
+                if connection is not None:
+                    with suppress(psycopg.Error):
+                        connection.close()
+                    connection = None
+                self._stop.wait(LOOK_EVERY)
+        if connection is not None:
+            connection.close()
+
+    def _listen(self) -> psycopg.Connection:
+        plain = self._database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = psycopg.connect(plain, autocommit=True, connect_timeout=2)
+        connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(revisions.CHANNEL)))
+        return connection
