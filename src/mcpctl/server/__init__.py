@@ -1,0 +1,1 @@
+"""The front door of the control plane: its settings, its log, its listener, and ``mcpctl server``."""

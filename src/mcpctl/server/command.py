@@ -1,0 +1,99 @@
+"""``mcpctl server``: the control plane alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import rich_click as click
+import structlog
+
+from mcpctl.api.app import build_app
+from mcpctl.api.control_plane import ControlPlane
+from mcpctl.server import logs
+from mcpctl.server.listener import Listener, run_until_signalled
+from mcpctl.server.settings import ServerSettings, load
+from mcpctl.store.database import Database
+
+logger = structlog.get_logger(__name__)
+
+
+@click.command()
+@click.option("--listen", metavar="HOST:PORT", help="Where to listen.  [default: 127.0.0.1:8470]")
+@click.option("--database-url", metavar="URL", help="SQLite or PostgreSQL.  [default: SQLite in the data directory]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the SQLite database and generated files are kept.")
+@click.option(
+    "--policy-dir", type=click.Path(path_type=Path), help="Directory of model.conf and *.csv.  [default: the shipped one]"
+)
+@click.option("--config-file", type=click.Path(path_type=Path), help="TOML file with settings.")
+@click.option("--log-format", type=click.Choice(["json", "text"]), help="Form of the log.  [default: text]")
+def server(config_file: Path | None, **flags: object) -> None:
+    """Run the control plane.
+
+    Every setting is also an MCPCTL_ variable (MCPCTL_LISTEN, MCPCTL_DATABASE_URL, …); flags beat variables beat the file.
+
+    Example: mcpctl server --listen 127.0.0.1:8470 --data-dir ./data
+    """
+    settings = load(flags, config_file)
+    os.umask(0o077)  # whatever this makes, the database included, is nobody else's
+    logs.configure(settings.log_format)
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: ServerSettings) -> None:
+    control = prepare(settings)
+    listener = Listener(build_app(control), *settings.address)
+    logger.info("listening", address=listener.address, database=control.database.url.get_backend_name())
+    await run_until_signalled([listener], lambda: drain(control))
+
+
+def prepare(settings: ServerSettings) -> ControlPlane:
+    """The control plane these settings describe; says where the first admin's password is, if one was made.
+
+    Raises:
+        Problem: a setting, the policy directory or the database is not usable.
+    """
+    private_directory(settings.data_dir)
+    control, generated = ControlPlane.prepare(Database(settings.url), settings.policy_dir, settings.admin_password)
+    control.session_seconds = settings.session_seconds
+    control.max_body_bytes = settings.max_body_bytes
+    control.allowed_hosts = frozenset(settings.allowed_hosts)
+    control.trusted_proxies = settings.trusted_proxies
+    if generated is not None:
+        _hand_over(generated, settings.data_dir)
+    return control
+
+
+def drain(control: ControlPlane) -> None:
+    """Tell long answers that this process is about to end."""
+    control.draining = True
+
+
+def private_directory(path: Path) -> None:
+    """Make sure the directory exists and nobody else may look into it."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.stat().st_uid == os.getuid() and path.stat().st_mode & 0o077:
+        path.chmod(0o700)
+
+
+def private_file(path: Path, text: str) -> None:
+    """Write a file that nobody else may read, whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
+def _hand_over(password: str, directory: Path) -> None:
+    """Show the first admin's password to a person, or leave it in a file only its owner can read."""
+    if sys.stdout.isatty():
+        click.echo(
+            f"First start. User: admin  Password: {password}\nIt is not shown again; change it with 'mcpctl set password'."
+        )
+    else:
+        path = directory / "admin-password"
+        private_file(path, password + "\n")
+        logger.info("first start: the password of admin is in a file", path=str(path))

@@ -1,0 +1,129 @@
+"""Settings of ``mcpctl server``: flags beat ``MCPCTL_…`` variables beat a TOML file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mcpctl.errors import FieldError, InvalidInput, InvalidSetting, nearest
+from mcpctl.services.lifetimes import duration
+from mcpctl.settings import PREFIX, SETTINGS, check_environment
+from mcpctl.shipped import shipped
+
+
+def _listen(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8470")
+    return text
+
+
+def _span(text: str) -> str:
+    try:
+        duration(text, "value")
+    except InvalidInput as error:
+        raise ValueError(error.errors[0].message) from None
+    return text
+
+
+def _words(value: object) -> object:
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+class ServerSettings(BaseModel):
+    """Everything the control plane can be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8470"
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("mcpctl")))
+    database_url: str | None = None
+    policy_dir: Path = Field(default_factory=lambda: shipped("policies"))
+    admin_password: Annotated[str, Field(min_length=8, max_length=1024)] | None = None
+    secret_key: str | None = None
+    secret_key_file: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    max_body_bytes: Annotated[int, Field(ge=1024, le=104_857_600)] = 1_048_576
+    session_ttl: Annotated[str, AfterValidator(_span)] = "12h"
+    log_format: Literal["json", "text"] = "text"
+
+    _split = field_validator("trusted_proxies", "allowed_hosts", mode="before")(_words)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            try:
+                ip_network(network, strict=False)
+            except ValueError:
+                raise ValueError(f"{network!r} is not a network such as 10.0.0.0/8") from None
+        return networks
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def url(self) -> str:
+        """The database, SQLite in the data directory unless said otherwise."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'mcpctl.db'}"
+
+    @property
+    def session_seconds(self) -> float:
+        """How long a log-in lasts."""
+        return duration(self.session_ttl, "session_ttl").total_seconds()
+
+
+def load(flags: dict[str, Any], config_file: Path | None = None) -> ServerSettings:
+    """The settings, from flags, environment and file, in this order.
+
+    Raises:
+        InvalidSetting: naming every flag, variable or member of the file that is wrong.
+    """
+    check_environment()
+    path = config_file or (Path(os.environ["MCPCTL_CONFIG_FILE"]) if "MCPCTL_CONFIG_FILE" in os.environ else None)
+    values: dict[str, Any] = {}
+    where: dict[str, str] = {}
+    for name, value in (_file(path) if path else {}).items():
+        values[name], where[name] = value, f"{name} in {path}"
+    for setting in SETTINGS:
+        name = setting.name.removeprefix(PREFIX).lower()
+        if name in ServerSettings.model_fields and setting.name in os.environ:
+            values[name], where[name] = os.environ[setting.name], setting.name
+    for name, value in flags.items():
+        if value is not None:
+            values[name], where[name] = value, "--" + name.replace("_", "-")
+    try:
+        return ServerSettings.model_validate(values)
+    except ValidationError as error:
+        errors = [
+            _wrong(detail["loc"], detail["msg"], detail["type"], where)
+            for detail in error.errors(include_url=False, include_input=False)
+        ]
+        raise InvalidSetting("; ".join(f"{one.field}: {one.message}" for one in errors), errors=errors) from None
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSetting(f"the settings file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"the settings file {path} is not TOML: {error}") from None
+
+
+def _wrong(loc: tuple[int | str, ...], message: str, kind: str, where: dict[str, str]) -> FieldError:
+    name = str(loc[0]) if loc else "settings"
+    if kind == "extra_forbidden":
+        return FieldError(where.get(name, name), "there is no such setting", nearest(name, list(ServerSettings.model_fields)))
+    message = message.removeprefix("Value error, ")
+    return FieldError(where.get(name, name), message[:1].lower() + message[1:])
