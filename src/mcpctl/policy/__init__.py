@@ -1,6 +1,6 @@
 """The policy core: who may do what, and who may give it. It decides, and knows only Casbin.
 
 ``vocabulary`` the words · ``names`` and ``patterns`` what names match · ``bindings`` the text form of a grant ·
-``model`` the compiled matcher · ``slices`` one subject's lines as an enforcer · ``files`` the strict reader ·
-``decision`` the one question · ``ceiling`` the same question asked before giving.
+``model`` the Casbin model, and ``matcher`` its matcher compiled · ``slices`` one subject's lines as an enforcer ·
+``files`` the strict reader · ``decision`` the one question · ``ceiling`` the same question asked before giving.
 """

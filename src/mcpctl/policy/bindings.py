@@ -12,14 +12,29 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from mcpctl.errors import InvalidBinding, InvalidInput, nearest
+from mcpctl.errors import InvalidBinding, InvalidInput
 from mcpctl.policy import names, vocabulary
-from mcpctl.policy.vocabulary import ADMIN, ALLOW, ANY, DENY, OPERATIONS, OPERATIONS_RESOURCE, Effect
+from mcpctl.policy.vocabulary import (
+    ADMIN,
+    ALLOW,
+    ANY,
+    DENY,
+    OPERATIONS,
+    OPERATIONS_RESOURCE,
+    PROJECT_OPERATIONS,
+    Effect,
+    close_to,
+    shown,
+)
 
 BUILT_IN_ROLES: Final = ("view", "create", "edit", "delete", "run", "expose", ADMIN)
 """The roles the shipped ``roles.csv`` defines. Another policy directory may define more."""
 
+LONGEST: Final = 1024
+"""No binding of valid words is longer, in characters."""
+
 _KEYS: Final = ("role", "resource", "name", "effect", "action")
+_BLANKS: Final = " \t"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -59,20 +74,22 @@ def parse(text: str, roles: Collection[str] = BUILT_IN_ROLES) -> Binding:
     Raises:
         InvalidBinding: the sentence shows the column and, where there is one, the nearest valid word.
     """
+    if len(text) > LONGEST:
+        raise InvalidBinding(f"{shown(text)} is longer than any binding: at most {LONGEST} characters")
     if new_form := _from_old_form(text, roles):
-        raise InvalidBinding(f"{text.strip()!r} is the old form; write {new_form!r}")
+        raise InvalidBinding(f"{text.strip()!a} is the old form; write {new_form!a}")
     found = _split(text)
     if "action" in found:
         return _operation(text, found)
     for key in ("role", "resource"):
         if key not in found:
             form = "role:<role>,resource:<resource>[,name:<name>][,effect:deny] or action:<operation>[,name:<project>]"
-            raise InvalidBinding(f"{text!r} has no '{key}': a binding is {form}")
+            raise InvalidBinding(f"{text!a} has no '{key}': a binding is {form}")
     role, column = found["role"]
     if role not in roles:
         if role in OPERATIONS:
-            raise InvalidBinding(_at(text, column, f"{role!r} is an operation: write 'action:{role}'"))
-        raise InvalidBinding(_at(text, column, f"unknown role {role!r}", nearest(role, sorted(roles)), sorted(roles)))
+            raise InvalidBinding(_at(text, column, f"{shown(role)} is an operation: write 'action:{role}'"))
+        raise InvalidBinding(_at(text, column, f"unknown role {shown(role)}", close_to(role, sorted(roles)), sorted(roles)))
     word, column = found["resource"]
     try:
         resource = vocabulary.resource(word, any_allowed=True)
@@ -89,19 +106,19 @@ def _split(text: str) -> dict[str, tuple[str, int]]:
     start = 0
     for part in text.split(","):
         key, colon, value = part.partition(":")
-        column = start + 1 + len(part) - len(part.lstrip())
+        column = start + 1 + len(part) - len(part.lstrip(_BLANKS))
         start += len(part) + 1
-        key = key.strip()
+        key = key.strip(_BLANKS)
         if not colon or key not in _KEYS:
             valid = ", ".join(_KEYS)
-            what = f"unknown key {key!r}" if key else "a key is missing"
-            raise InvalidBinding(_at(text, column, what, nearest(key, _KEYS), f"keys are {valid}"))
+            what = f"unknown key {shown(key)}" if key else "a key is missing"
+            raise InvalidBinding(_at(text, column, what, close_to(key, _KEYS), f"keys are {valid}"))
         if key in found:
-            raise InvalidBinding(_at(text, column, f"{key!r} stands here twice"))
-        value_column = column + len(part.lstrip()) - len(value.lstrip())
-        if not value.strip():
-            raise InvalidBinding(_at(text, column, f"{key!r} has no value"))
-        found[key] = (value.strip(), value_column)
+            raise InvalidBinding(_at(text, column, f"{shown(key)} stands here twice"))
+        value_column = column + len(part.lstrip(_BLANKS)) - len(value.lstrip(_BLANKS))
+        if not value.strip(_BLANKS):
+            raise InvalidBinding(_at(text, column, f"{shown(key)} has no value"))
+        found[key] = (value.strip(_BLANKS), value_column)
     return found
 
 
@@ -109,14 +126,14 @@ def _operation(text: str, found: dict[str, tuple[str, int]]) -> Binding:
     operation, column = found["action"]
     for key in ("role", "resource"):
         if key in found:
-            raise InvalidBinding(_at(text, found[key][1], f"'action' and {key!r} do not go together"))
+            raise InvalidBinding(_at(text, found[key][1], f"'action' and {shown(key)} do not go together"))
     if operation not in OPERATIONS:
-        hint = nearest(operation, OPERATIONS)
+        hint = close_to(operation, OPERATIONS)
         if operation in vocabulary.ACTIONS:
             raise InvalidBinding(
-                _at(text, column, f"{operation!r} is not an operation: write 'role:{operation},resource:<resource>'")
+                _at(text, column, f"{shown(operation)} is not an operation: write 'role:{operation},resource:<resource>'")
             )
-        raise InvalidBinding(_at(text, column, f"unknown operation {operation!r}", hint, OPERATIONS))
+        raise InvalidBinding(_at(text, column, f"unknown operation {shown(operation)}", hint, OPERATIONS))
     return Binding(operation, OPERATIONS_RESOURCE, _name(text, found, OPERATIONS_RESOURCE, operation), _effect(text, found))
 
 
@@ -140,7 +157,7 @@ def _effect(text: str, found: dict[str, tuple[str, int]]) -> Effect:
         return DENY
     if effect == ALLOW:
         return ALLOW
-    raise InvalidBinding(_at(text, column, f"unknown effect {effect!r}", nearest(effect, (ALLOW, DENY)), (ALLOW, DENY)))
+    raise InvalidBinding(_at(text, column, f"unknown effect {shown(effect)}", close_to(effect, (ALLOW, DENY)), (ALLOW, DENY)))
 
 
 def _at(text: str, column: int, what: str, close: str | None = None, valid: Collection[str] | str = ()) -> str:
@@ -150,20 +167,20 @@ def _at(text: str, column: int, what: str, close: str | None = None, valid: Coll
         what += f"; {valid}"
     elif valid:
         what += f"; it is one of {', '.join(valid)}"
-    return f"column {column} of {text!r}: {what}"
+    return f"column {column} of {text!a}: {what}"
 
 
 def _from_old_form(text: str, roles: Collection[str]) -> str | None:
     """What ``role:resource[:name]`` or ``operation[:project]``, the form of old, is called now; else ``None``."""
-    first, *rest = [word.strip() for word in text.split(":")]
-    if "," in text or not 1 <= len(rest) <= 2 or not all(rest):
+    first, *rest = [word.strip(_BLANKS) for word in text.split(":")]
+    if "," in text or first in _KEYS or not 1 <= len(rest) <= 2 or not all(rest):
         return None
-    if first in OPERATIONS and len(rest) == 1:
-        return f"action:{first},name:{rest[0]}"
+    if first in OPERATIONS and len(rest) == 1 and (rest[0] == ANY or first in PROJECT_OPERATIONS):
+        return f"action:{first}" if rest[0] == ANY else f"action:{first},name:{rest[0]}"
     if first not in roles:
         return None
     try:
         resource = vocabulary.resource(rest[0], any_allowed=True)
     except InvalidInput:
-        resource = nearest(rest[0], vocabulary.RESOURCES) or "<resource>"
+        resource = close_to(rest[0], vocabulary.RESOURCES) or "<resource>"
     return ",".join([f"role:{first}", f"resource:{resource}", *(f"name:{name}" for name in rest[1:])])

@@ -15,7 +15,7 @@ from mcpctl.errors import CeilingExceeded
 from mcpctl.policy.bindings import Binding
 from mcpctl.policy.decision import Authority, Decision, decide
 from mcpctl.policy.slices import Roles
-from mcpctl.policy.vocabulary import ANY
+from mcpctl.policy.vocabulary import ADMIN, ANY
 
 
 class Missing(NamedTuple):
@@ -31,8 +31,11 @@ class Missing(NamedTuple):
 
 
 def questions(binding: Binding, roles: Roles) -> Iterable[tuple[str, str, str]]:
-    """What somebody must hold to give ``binding``: (action, resource, name or pattern) each. A deny needs what it denies."""
-    for action in roles.actions(binding.role):
+    """What somebody must hold to give ``binding``: (action, resource, name or pattern) each. A deny needs what it denies.
+
+    A role that no line defines gives nothing today and may mean anything tomorrow, so it needs all there is: ``admin``.
+    """
+    for action in roles.actions(binding.role) or (ADMIN,):
         yield action, binding.resource, binding.name
         if not binding.name.endswith(ANY):
             yield action, binding.resource, f"{binding.name}/*"
@@ -41,15 +44,12 @@ def questions(binding: Binding, roles: Roles) -> Iterable[tuple[str, str, str]]:
 def missing(authority: Authority, bindings: Iterable[Binding], roles: Roles) -> tuple[Missing, ...]:
     """What ``authority`` would need and does not hold to give all of ``bindings``, in their order, each once.
 
-    A role that no line defines gives nothing today and may mean anything tomorrow, so it is missing as a whole.
-
     Raises:
         PolicyUnavailable: the model cannot be evaluated.
     """
     found: dict[tuple[str, str, str], Missing] = {}
     for binding in bindings:
-        asked = list(questions(binding, roles)) or [(binding.role, binding.resource, binding.name)]
-        for action, resource, name in asked:
+        for action, resource, name in questions(binding, roles):
             decision = decide(authority, action, resource, name)
             # What lies below a name is reported as the name itself: nobody asked for it by that pattern.
             shown = (action, resource, binding.name)

@@ -13,10 +13,10 @@ from functools import cached_property
 from hashlib import sha256
 from math import inf
 from time import time
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from mcpctl.policy.slices import Rule, Slice
-from mcpctl.policy.vocabulary import ACTIONS, ADMIN, ANY, DENY, OPERATIONS_RESOURCE
+from mcpctl.policy.vocabulary import ACTIONS, ADMIN, ANY, DENY, OPERATIONS, OPERATIONS_RESOURCE
 
 TOKEN_NEVER: Final[dict[str, frozenset[str]]] = {
     "secrets": frozenset({*ACTIONS, ADMIN}),
@@ -26,7 +26,7 @@ TOKEN_NEVER: Final[dict[str, frozenset[str]]] = {
     "groups": frozenset({*ACTIONS, ADMIN} - {"view"}),
     "rbac": frozenset({*ACTIONS, ADMIN} - {"view"}),
     OPERATIONS_RESOURCE: frozenset({"impersonate", "backup", "restore", "gateway", ADMIN}),
-    ANY: frozenset({ADMIN}),
+    ANY: frozenset({*ACTIONS, *OPERATIONS, ADMIN}),
 }
 """What no binding lets a token do: handle credentials, or give rights. A leaked token then breeds nothing."""
 
@@ -39,13 +39,13 @@ TOKEN_NEVER_IN_WORDS: Final = (
     "reach anything outside its project",
 )
 
-REMEMBERED_PER_PRINCIPAL: Final = 16384
+REMEMBERED_PER_PRINCIPAL: Final = 4096
+"""Answers kept per principal; past that all are forgotten, so guessing names cannot grow memory."""
 
 LegKind = Literal["never", "project", "token", "owner", "user"]
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(NamedTuple):
     """One of the parties that must agree, what it says, and the line it says it by."""
 
     kind: LegKind
@@ -55,7 +55,7 @@ class Leg:
     because: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Decision:
     """An answer with its reasons. Truthy when allowed; nobody rebuilds the reason later."""
 
@@ -66,6 +66,20 @@ class Decision:
     name: str
     revision: int
     legs: tuple[Leg, ...] = ()
+
+    def __init__(
+        self, allowed: bool, subject: str, action: str, resource: str, name: str, revision: int, legs: tuple[Leg, ...] = ()
+    ) -> None:
+        # Written out: what a frozen dataclass generates sets one field at a time, and costs as much as the decision.
+        self.__dict__.update(
+            allowed=allowed,
+            subject=subject,
+            action=action,
+            resource=resource,
+            name=name,
+            revision=revision,
+            legs=legs,
+        )
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -137,6 +151,8 @@ class Authority:
     expires_at: float = inf
     topics: frozenset[str] = frozenset()
     superseded: bool = False
+    never_passed: Leg = field(init=False, repr=False)
+    project_passed: Leg = field(init=False, repr=False)
     _remembered: dict[tuple[str, str, str], Decision] = field(default_factory=dict, repr=False)
 
     @property
@@ -145,8 +161,15 @@ class Authority:
         return self.owner is not None
 
     def __post_init__(self) -> None:
-        if self.subject.startswith("McpToken:") and (self.owner is None or self.project is None):
-            raise ValueError("a token's authority needs its owner and its project")
+        if self.own.subject != self.subject:
+            raise ValueError(f"the slice of {self.own.subject} cannot speak for {self.subject}")
+        if not self.subject.startswith("McpToken:"):
+            if self.owner is not None or self.project is not None:
+                raise ValueError("only a token has an owner and a project")
+        elif self.owner is None or not self.owner.subject.startswith("User:") or not self.project:
+            raise ValueError("a token's authority needs its owner, who is a user, and its project")
+        self.never_passed = Leg("never", True, self.subject)
+        self.project_passed = Leg("project", True, self.subject)
 
 
 def decide(authority: Authority, action: str, resource: str, name: str = ANY) -> Decision:
@@ -172,40 +195,38 @@ def decide(authority: Authority, action: str, resource: str, name: str = ANY) ->
 
 
 def _decide(authority: Authority, action: str, resource: str, name: str) -> Decision:
-    own = authority.own.ask(action, resource, name)
+    allowed, rule = authority.own.ask(action, resource, name)
     if authority.owner is None:
-        legs: tuple[Leg, ...] = (Leg("user", own.allowed, authority.subject, own.rule),)
+        legs: tuple[Leg, ...] = (Leg("user", allowed, authority.subject, rule),)
     else:
-        owner = authority.owner.ask(action, resource, name)
+        never = _never(action, resource)
+        outside = _outside(authority, action, resource, name)
+        allowed_too, rule_too = authority.owner.ask(action, resource, name)
         legs = (
-            _never(authority, action, resource),
-            _project(authority, action, resource, name),
-            Leg("token", own.allowed, authority.subject, own.rule),
-            Leg("owner", owner.allowed, authority.owner.subject, owner.rule),
+            Leg("never", False, authority.subject, None, never) if never else authority.never_passed,
+            Leg("project", False, authority.subject, None, outside) if outside else authority.project_passed,
+            Leg("token", allowed, authority.subject, rule),
+            Leg("owner", allowed_too, authority.owner.subject, rule_too),
         )
-    allowed = all(leg.allowed for leg in legs)
+        allowed = not never and not outside and allowed and allowed_too
     return Decision(allowed, authority.subject, action, resource, name, authority.revision, legs)
 
 
-def _never(authority: Authority, action: str, resource: str) -> Leg:
+def _never(action: str, resource: str) -> str:
+    """Why no token may do that, or nothing."""
     if action in TOKEN_NEVER.get(resource, ()):
-        return Leg("never", False, authority.subject, because=f"a token never may {action} {resource}, whatever its bindings")
-    return Leg("never", True, authority.subject)
+        return f"a token never may {action} {resource}, whatever its bindings"
+    return ""
 
 
-def _project(authority: Authority, action: str, resource: str, name: str) -> Leg:
-    """An upper bound, never a grant: a token's world is its project and what is attached to it."""
+def _outside(authority: Authority, action: str, resource: str, name: str) -> str:
+    """Why that is outside the token's project, or nothing. An upper bound, never a grant."""
     head = name.partition("/")[0]
     project = authority.project
     if resource in ("servers", "instances"):
-        within = head in authority.attached
-        because = f"{head!r} is not attached to the token's project {project!r}"
-    elif resource in ("projects", "mcptokens"):
-        within = head == project
-        because = f"the token belongs to the project {project!r} and to no other"
-    elif resource == OPERATIONS_RESOURCE:
-        within = name == project
-        because = f"the token may ask for {action!r} of its project {project!r} only"
-    else:
-        return Leg("project", True, authority.subject)
-    return Leg("project", within, authority.subject, because="" if within else because)
+        return "" if head in authority.attached else f"{head!r} is not attached to the token's project {project!r}"
+    if resource in ("projects", "mcptokens"):
+        return "" if head == project else f"the token belongs to the project {project!r} and to no other"
+    if resource == OPERATIONS_RESOURCE:
+        return "" if name == project else f"the token may ask for {action!r} of its project {project!r} only"
+    return f"the token's world is its project {project!r}" if resource == ANY else ""

@@ -6,25 +6,32 @@ is understood whole or reported, with file, line, what is wrong and the cure, an
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, ParamSpec, TypeVar
 
-from mcpctl.errors import FieldError, InvalidInput, InvalidPolicy, nearest
+from mcpctl.errors import FieldError, InvalidInput, InvalidPolicy
 from mcpctl.policy import names, vocabulary
-from mcpctl.policy.model import PolicyModel
+from mcpctl.policy.model import InvalidModel, PolicyModel
 from mcpctl.policy.slices import Roles, Rule
-from mcpctl.policy.vocabulary import ACTIONS, ADMIN, ALLOW, DENY, OPERATIONS, OPERATIONS_RESOURCE, Effect
+from mcpctl.policy.vocabulary import ACTIONS, ADMIN, ALLOW, DENY, OPERATIONS, OPERATIONS_RESOURCE, Effect, close_to, shown
 
 MODEL_FILE: Final = "model.conf"
 LINE_TYPES: Final = {
-    "p": "p, SUBJECT, ROLE, RESOURCE, NAME, allow|deny",
-    "g": "g, User:<name>, Group:<name>",
     "g2": "g2, ROLE, ACTION",
+    "g": "g, User:<name>, Group:<name>",
+    "p": "p, SUBJECT, ROLE, RESOURCE, NAME, allow|deny",
 }
+
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""Such a name can stand in the origin of a line, in a log and in an answer."""
+
+Args = ParamSpec("Args")
+Value = TypeVar("Value")
 
 
 class Finding(NamedTuple):
@@ -38,6 +45,16 @@ class Finding(NamedTuple):
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
         return f"{where}: {self.cause}; {self.cure}"
+
+
+class Origin(NamedTuple):
+    """Where a line stands."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
 
 
 class Membership(NamedTuple):
@@ -123,21 +140,18 @@ class _Reader:
         self.directory = directory
         self.findings: list[Finding] = []
         self.digest = sha256()
+        self.roles: set[str] = {ADMIN}
+        self.every_file_is_read = True
         self.role_links: list[tuple[str, str]] = []
         self.rules: list[Rule] = []
         self.memberships: list[Membership] = []
         self.seen: dict[tuple[str, ...], str] = {}
 
     def read(self) -> PolicyFiles | None:
-        if not self.directory.is_dir():
-            self.findings.append(
-                Finding(str(self.directory), 0, "there is no such directory", "make one with 'mcpctl policy init DIR'")
-            )
-            return None
         model = self._model()
-        lines = [line for path in sorted(self.directory.glob("*.csv")) for line in self._lines(path)]
+        lines = [line for path in self._csv_files() for line in self._lines(path)]
         # Roles first: a line may use a role that a later file defines.
-        for kind in ("g2", "g", "p"):
+        for kind in LINE_TYPES:
             for origin, fields in lines:
                 if fields[0] == kind:
                     self._line(kind, origin, fields)
@@ -145,117 +159,155 @@ class _Reader:
             return None
         return PolicyFiles.of(model, Roles(self.role_links), self.rules, self.memberships, self.digest.hexdigest())
 
+    def _csv_files(self) -> Iterator[Path]:
+        """Every file that holds lines. Hidden ones are not policy: editors and mounted volumes keep their own there."""
+        try:
+            paths = sorted(path for path in self.directory.iterdir() if not path.name.startswith("."))
+        except OSError as error:
+            self.findings.clear()  # without the directory, no word about what is in it
+            cure = "make one with 'mcpctl policy init DIR', or mend its rights"
+            self._find(str(self.directory), 0, f"it cannot be read as a directory: {error.strerror}", cure)
+            return
+        for path in paths:
+            if path.suffix == ".csv" and _FILE_NAME.fullmatch(path.name):
+                yield path
+            elif path.suffix.lower() == ".csv":
+                cure = "name it with letters, digits, '.', '_' and '-', ending in .csv"
+                self._find(shown(path.name), 0, "a policy file of this name is not read", cure)
+
     def _model(self) -> PolicyModel | None:
         text = self._text(self.directory / MODEL_FILE)
-        if text is None:
+        if text is None or self.findings:
             return None
         try:
             return PolicyModel(text)
-        except InvalidPolicy as error:
-            self.findings.append(Finding(MODEL_FILE, 0, error.detail, "compare it with the one 'mcpctl policy init' writes"))
+        except InvalidModel as error:
+            self._find(MODEL_FILE, error.line, error.detail, "compare it with the one 'mcpctl policy init' writes")
             return None
 
     def _text(self, path: Path) -> str | None:
         try:
-            raw = path.read_bytes()
+            raw = path.read_bytes() if path.is_file() else None
         except OSError as error:
-            self.findings.append(Finding(path.name, 0, f"it cannot be read: {error.strerror}", "create it or mend its rights"))
+            self._find(path.name, 0, f"it cannot be read: {error.strerror}", "mend its rights")
+            return None
+        if raw is None:
+            self._find(path.name, 0, "there is no such file", "create it, or mend the link to it")
             return None
         self.digest.update(path.name.encode() + b"\0" + sha256(raw).digest())
-        if raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-            self.findings.append(Finding(path.name, 1, "it begins with a byte order mark", "save it as UTF-8 without BOM"))
+        if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+            self._find(path.name, 1, "it is not UTF-8 but UTF-16", "save it as UTF-8 without BOM")
             return None
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = raw[: error.start].count(b"\n") + 1
-            self.findings.append(Finding(path.name, line, "it is not UTF-8", "save it as UTF-8"))
-            return None
+        if raw.startswith(b"\xef\xbb\xbf"):
+            self._find(path.name, 1, "it begins with a byte order mark", "save it as UTF-8 without BOM")
+        lines = raw.decode("utf-8-sig", errors="replace").split("\n")
+        return "\n".join(self._as_seen(path.name, number, line) for number, line in enumerate(lines, start=1))
 
-    def _lines(self, path: Path) -> Iterator[tuple[str, list[str]]]:
-        """Every line that says something, as (``file:line``, fields), its type and field count checked."""
+    def _as_seen(self, file: str, number: int, line: str) -> str:
+        """``line`` if an editor shows the whole of it as one line; else nothing, and a finding."""
+        line = line.removesuffix("\r")
+        hidden = next((one for one in line if not one.isprintable() and one != "\t"), None)
+        if "\ufffd" in line:
+            self._find(file, number, "it is not UTF-8", "save it as UTF-8")
+        elif hidden is not None:
+            self._find(file, number, f"a character that cannot be seen, U+{ord(hidden):04X}", "delete it")
+        else:
+            return line
+        return ""
+
+    def _lines(self, path: Path) -> Iterator[tuple[Origin, list[str]]]:
+        """Every line that says something, and where it stands, its type and field count checked."""
         text = self._text(path)
-        for number, raw in enumerate((text or "").split("\n"), start=1):
-            line = raw.removesuffix("\r").strip(" \t")
+        if text is None:
+            self.every_file_is_read = False
+            return
+        for number, raw in enumerate(text.split("\n"), start=1):
+            line = raw.strip(" \t")
             if not line or line.startswith("#"):
                 continue
-            origin = f"{path.name}:{number}"
+            origin = Origin(path.name, number)
             fields = [part.strip(" \t") for part in line.split(",")]
             form = LINE_TYPES.get(fields[0])
             if form is None:
-                close = nearest(fields[0], list(LINE_TYPES))
+                close = close_to(fields[0], LINE_TYPES)
                 cure = f"did you mean {close!r}?" if close else "a line begins with p, g or g2"
-                self._find(origin, f"unknown line type {fields[0]!r}", cure)
+                self._find(*origin, f"unknown line type {shown(fields[0])}", cure)
             elif "#" in line:
-                self._find(origin, "a comment stands behind the line", "give the comment a line of its own")
+                self._find(*origin, "a comment stands behind the line", "give the comment a line of its own")
             elif '"' in line:
-                self._find(origin, "a quotation mark", "write fields bare; no name needs quoting")
+                self._find(*origin, "a quotation mark", "write fields bare; no name needs quoting")
             elif len(fields) != form.count(",") + 1:
-                self._find(origin, f"{len(fields)} fields where {form.count(',') + 1} belong", f"write {form!r}")
+                self._find(*origin, f"{len(fields)} fields where {form.count(',') + 1} belong", f"write {form!r}")
             elif not all(fields):
-                self._find(origin, "an empty field", f"write {form!r}")
+                self._find(*origin, "an empty field", f"write {form!r}")
             else:
                 yield origin, fields
+            if fields[0] == "g2":
+                self.roles.update(fields[1:2])  # a fault in the line that defines a role is not one where the role is used
 
-    def _line(self, kind: str, origin: str, fields: list[str]) -> None:
+    def _line(self, kind: str, origin: Origin, fields: list[str]) -> None:
         before = len(self.findings)
-        try:
-            if kind == "g2":
-                self._role_link(origin, fields[1], fields[2])
-            elif kind == "g":
-                self._membership(origin, fields[1], fields[2])
-            else:
-                self._rule(origin, *fields[1:])
-        except InvalidInput as error:
-            self._find(origin, error.detail, f"write {LINE_TYPES[kind]!r}")
+        if kind == "g2":
+            says = self._role_link(origin, fields[1], fields[2])
+        elif kind == "g":
+            says = self._membership(origin, fields[1], fields[2])
+        else:
+            says = self._rule(origin, *fields[1:])
         if len(self.findings) > before:
             return
-        key = tuple(fields[:5]) if kind == "p" else tuple(fields)
-        if key in self.seen:
-            self._find(origin, f"it says the same as {self.seen[key]}", "delete one of the two")
-        self.seen[key] = origin
+        if first := self.seen.get((kind, *says)):
+            self._find(*origin, f"it says the same as {first}", "delete one of the two")
+        self.seen[(kind, *says)] = str(origin)
 
-    def _role_link(self, origin: str, role: str, action: str) -> None:
-        names.check_name(role, "role")
+    def _role_link(self, origin: Origin, role: str, action: str) -> tuple[str, ...]:
         if role == ADMIN or role in OPERATIONS:
-            self._find(origin, f"{role!r} cannot be defined", "it is built in; choose another name for the role")
-        elif action not in ACTIONS:
-            is_role = action in {ADMIN, *(r for r, _ in self.role_links)}
-            cause = f"{action!r} is a role, and a role contains actions only" if is_role else f"unknown action {action!r}"
-            close = nearest(action, ACTIONS)
-            self._find(origin, cause, f"did you mean {close!r}?" if close else f"actions are {', '.join(ACTIONS)}")
+            self._find(*origin, f"{role!r} cannot be defined", "it is built in; choose another name for the role")
         else:
-            self.role_links.append((role, action))
+            self._checked(origin, "g2", names.check_name, role, "role")
+        if action not in ACTIONS:
+            is_role = action in self.roles
+            cause = f"{action!r} is a role, and a role contains actions only" if is_role else f"unknown action {shown(action)}"
+            self._find(*origin, cause, _cure(action, ACTIONS))
+        self.role_links.append((role, action))
+        return role, action
 
-    def _membership(self, origin: str, user: str, group: str) -> None:
-        member, of = names.parse_subject(user), names.parse_subject(group)
-        if member.kind != "User" or of.kind != "Group":
-            self._find(origin, "only a user can be a member, and only of a group", f"write {LINE_TYPES['g']!r}")
-        else:
-            self.memberships.append(Membership(user, group, origin))
+    def _membership(self, origin: Origin, user: str, group: str) -> tuple[str, ...]:
+        member = self._checked(origin, "g", names.parse_subject, user)
+        of = self._checked(origin, "g", names.parse_subject, group)
+        if (member and member.kind != "User") or (of and of.kind != "Group"):
+            self._find(*origin, "only a user can be a member, and only of a group", f"write {LINE_TYPES['g']!r}")
+        self.memberships.append(Membership(user, group, str(origin)))
+        return user, group
 
-    def _rule(self, origin: str, subject: str, role: str, resource_word: str, name: str, effect: str) -> None:
-        names.parse_subject(subject)
-        resource = vocabulary.resource(resource_word, any_allowed=True)
-        roles = {ADMIN, *(r for r, _ in self.role_links)}
-        valid = {ADMIN, *OPERATIONS} if resource == OPERATIONS_RESOURCE else roles
-        if role not in valid:
-            close = nearest(role, sorted(valid))
-            self._find(
-                origin,
-                f"unknown role {role!r}",
-                f"did you mean {close!r}?" if close else f"it is one of {', '.join(sorted(valid))}",
-            )
-            return
+    def _rule(self, origin: Origin, subject: str, role: str, word: str, name: str, effect: str) -> tuple[str, ...]:
+        self._checked(origin, "p", names.parse_subject, subject)
+        resource = self._checked(origin, "p", vocabulary.resource, word, any_allowed=True)
+        valid = {ADMIN, *OPERATIONS} if resource == OPERATIONS_RESOURCE else self.roles
+        if resource and role not in valid and (self.every_file_is_read or resource == OPERATIONS_RESOURCE):
+            self._find(*origin, f"unknown role {shown(role)}", _cure(role, sorted(valid)))
+        elif resource:
+            self._checked(origin, "p", names.check_bound_name, resource, name, role)
         if effect not in (ALLOW, DENY):
-            close = nearest(effect, (ALLOW, DENY))
-            self._find(origin, f"unknown effect {effect!r}", f"did you mean {close!r}?" if close else "it is allow or deny")
-            return
-        if not (resource == OPERATIONS_RESOURCE and role == ADMIN and name == "*"):
-            names.check_bound_name(resource, name, role)
+            self._find(*origin, f"unknown effect {shown(effect)}", _cure(effect, (ALLOW, DENY)))
         kept: Effect = DENY if effect == DENY else ALLOW
-        self.rules.append(Rule(subject, role, resource, name, kept, origin))
+        rule = Rule(subject, role, resource or word, name, kept, str(origin))
+        self.rules.append(rule)
+        return rule[:-1]
 
-    def _find(self, origin: str, cause: str, cure: str) -> None:
-        file, _, line = origin.rpartition(":")
-        self.findings.append(Finding(file, int(line), cause, cure))
+    def _checked(
+        self, origin: Origin, kind: str, check: Callable[Args, Value], *args: Args.args, **more: Args.kwargs
+    ) -> Value | None:
+        """What ``check`` says of a field, or ``None`` and a finding."""
+        try:
+            return check(*args, **more)
+        except InvalidInput as error:
+            self._find(*origin, error.detail, f"write {LINE_TYPES[kind]!r}")
+            return None
+
+    def _find(self, file: str, line: int, cause: str, cure: str) -> None:
+        self.findings.append(Finding(file, line, cause, cure))
+
+
+def _cure(word: str, valid: Sequence[str]) -> str:
+    close = close_to(word, valid)
+    return f"did you mean {close!r}?" if close else f"it is one of {', '.join(valid)}"

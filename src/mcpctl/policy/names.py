@@ -18,6 +18,7 @@ from mcpctl.policy.vocabulary import (
     Subject,
     SubjectKind,
     is_sha,
+    shown,
 )
 
 NAME_RULE: Final = "1 to 63 of a-z 0-9 . _ -, beginning and ending with a letter or digit"
@@ -36,10 +37,6 @@ PROMPT_MARK: Final = "prompt:"
 RESOURCE_MARK: Final = "resource:"
 
 
-def _shown(text: str) -> str:
-    return ascii(text if len(text) <= 80 else text[:77] + "...")
-
-
 def check_name(text: str, what: str = "name") -> str:
     """``text`` if it may name a group, project, RBAC definition, secret, proxy model, gateway or token.
 
@@ -48,7 +45,7 @@ def check_name(text: str, what: str = "name") -> str:
     """
     if _NAME.fullmatch(text):
         return text
-    raise InvalidName(f"{_shown(text)} cannot be a {what}: a {what} is {NAME_RULE}")
+    raise InvalidName(f"{shown(text)} cannot be a {what}: a {what} is {NAME_RULE}")
 
 
 def check_user_name(text: str) -> str:
@@ -59,7 +56,7 @@ def check_user_name(text: str) -> str:
     """
     if _USER.fullmatch(text):
         return text
-    raise InvalidName(f"{_shown(text)} cannot be a user name: a user name is {USER_RULE}")
+    raise InvalidName(f"{shown(text)} cannot be a user name: a user name is {USER_RULE}")
 
 
 def check_server_name(text: str) -> str:
@@ -70,7 +67,7 @@ def check_server_name(text: str) -> str:
     """
     if _NAME.fullmatch(text) and "__" not in text and text != RESERVED_SERVER:
         return text
-    raise InvalidName(f"{_shown(text)} cannot be a server name: a server name is {SERVER_RULE}")
+    raise InvalidName(f"{shown(text)} cannot be a server name: a server name is {SERVER_RULE}")
 
 
 def is_tool_name(text: str) -> bool:
@@ -101,7 +98,7 @@ def check_bound_name(resource: str, text: str, role: str = "") -> str:
     if resource == OPERATIONS_RESOURCE:
         if role in PROJECT_OPERATIONS:
             return check_name(text, "project name")
-        raise InvalidName(f"the operation {role!r} is not limited to a project: leave name out")
+        raise InvalidName(f"the operation {shown(role)} is not limited to a project: leave name out")
     head, slash, below = text.partition("/")
     if resource == "servers":
         check_server_name(head)
@@ -127,7 +124,7 @@ def _check_below(text: str, below: str) -> str:
         return text
     if _BELOW.fullmatch(stem):
         return text
-    raise InvalidName(f"{_shown(text)} cannot be below a server: after '/' stand {BELOW_RULE}")
+    raise InvalidName(f"{shown(text)} cannot be below a server: after '/' stand {BELOW_RULE}")
 
 
 def parse_subject(text: str) -> Subject:
@@ -146,5 +143,5 @@ def parse_subject(text: str) -> Subject:
     if colon and kind == "McpToken":
         raise InvalidName("a token subject is 'McpToken:' and the 64 lower-case hex digits of its SHA-256")
     fixed: SubjectKind | None = next((k for k in SUBJECT_KINDS if k.lower() == kind.lower()), None)
-    hint = f"; did you mean '{fixed}:{name}'?" if fixed else ""
-    raise InvalidName(f"{_shown(text)} is not a subject: User:<name>, Group:<name> or McpToken:<sha256>{hint}")
+    hint = f"; did you mean {shown(f'{fixed}:{name}')}?" if fixed else ""
+    raise InvalidName(f"{shown(text)} is not a subject: User:<name>, Group:<name> or McpToken:<sha256>{hint}")

@@ -13,13 +13,11 @@ def covers(line: str, asked: str) -> bool:
     ``*`` covers all; equal covers; a trailing ``*`` covers what begins with the rest; ``github`` covers ``github/…``.
     ``asked`` may itself be a pattern: then the whole of it must be within ``line``.
     """
-    if not line or not asked:
+    if line[-1:] == "*":
+        return asked != "" and asked.startswith(line[:-1])
+    if not asked.startswith(line):
         return False
-    if line in ("*", asked):
-        return True
-    if line[-1] == "*":
-        return asked.startswith(line[:-1])
-    return asked.startswith(line + "/")
+    return line != "" and (asked == line or asked[len(line)] == "/")
 
 
 def overlaps(line: str, asked: str) -> bool:

@@ -20,13 +20,14 @@ from casbin.util import SimpleEval
 
 from mcpctl.errors import PolicyUnavailable
 from mcpctl.policy.bindings import Binding
+from mcpctl.policy.matcher import Matcher, Narrowed, effect_of
 from mcpctl.policy.model import FUNCTIONS, PolicyModel
 from mcpctl.policy.vocabulary import ACTIONS, ADMIN, ALLOW, DENY, OPERATIONS, Effect
 
 logger = logging.getLogger(__name__)
 
-REMEMBERED_PER_SLICE: Final = 4096
-"""Answers kept per slice; past that all are forgotten, so guessing names cannot grow memory."""
+NARROWED_PER_SLICE: Final = 256
+"""Subject, action and resource triples whose lines are kept narrowed; the vocabulary has fewer."""
 
 
 class Rule(NamedTuple):
@@ -55,18 +56,35 @@ class Ruling(NamedTuple):
     rule: Rule | None
 
 
+class _Links(RoleManager):  # type: ignore[misc]
+    """Casbin's role manager once its links are final: it keeps no name it is asked about, and answers without walking."""
+
+    def __init__(self, levels: int, links: Iterable[tuple[str, str]]) -> None:
+        super().__init__(levels)
+        links = sorted(links)
+        for one, other in links:
+            super().add_link(one, other)
+        self._pairs = frozenset(links)
+
+    def has_link(self, name1: str, name2: str, *_domain: str) -> bool:
+        return name1 == name2 or (name1, name2) in self._pairs
+
+
+NOTHING: Final = Ruling(False, None)
+"""No line speaks, so the answer is no."""
+
+
 class Roles:
     """The ``g2`` lines of a policy: which actions each role contains. Shared by all slices of that policy."""
 
     def __init__(self, links: Iterable[tuple[str, str]]) -> None:
         """Build from (role, action) pairs."""
         self.links = frozenset(links)
-        # Two levels is one step: roles and actions share a namespace, and a role that contains the action "edit" must not
-        # be handed what the role "edit" contains.
-        self.role_manager = RoleManager(2)
+        # One step, in Casbin's count two levels: roles and actions share a namespace, and a role that contains the action
+        # "edit" must not be handed what the role "edit" contains.
+        self.role_manager = _Links(2, self.links)
         actions: dict[str, set[str]] = {}
         for role, action in sorted(self.links):
-            self.role_manager.add_link(role, action)
             # In Casbin a name is linked to itself, so a role called after an action contains it, listed or not.
             actions.setdefault(role, {role} & set(ACTIONS)).add(action)
         self._actions = {role: tuple(sorted(found)) for role, found in actions.items()}
@@ -86,8 +104,8 @@ class Roles:
         return self._actions[role]
 
     def contains(self, role: str, action: str) -> bool:
-        """What Casbin's ``g2`` answers. Asking its role manager would make it keep every name it is asked."""
-        return role == action or (role, action) in self.links
+        """What Casbin's ``g2`` answers."""
+        return self.role_manager.has_link(role, action)
 
 
 class Slice(casbin.Enforcer):  # type: ignore[misc]
@@ -99,43 +117,26 @@ class Slice(casbin.Enforcer):  # type: ignore[misc]
         self.roles = roles
         self.subject = subject
         self.groups = frozenset(groups)
-        self.rules: tuple[Rule, ...] = tuple(rules)
-        self._remembered: dict[tuple[str, str, str], Ruling] = {}
-        super().__init__(_with_lines(model.casbin, self.rules, [(subject, group) for group in self.groups], self.roles))
+        self._narrowed: dict[tuple[str, str, str], Narrowed] = {}
+        self._members = _Links(10, ((subject, group) for group in self.groups))
+        super().__init__(_with_lines(model.casbin, rules, self._members, roles))
         for name, function in FUNCTIONS.items():
             self.fm.add_function(name, function)
+        self.rules: tuple[Rule, ...] = self.model["p"]["p"].policy
+        self._effects = tuple(effect_of(rule) for rule in self.rules)
+        self._matcher = model.compiled
 
     def init_rm_map(self) -> None:
-        """Resolve memberships; the roles are shared and resolved already."""
-        members = RoleManager(10)
-        for group in self.groups:
-            members.add_link(self.subject, group)
-        self.rm_map = {"g": members, "g2": self.roles.role_manager}
-        for name, role_manager in self.rm_map.items():
-            self.model["g"][name].rm = role_manager
-
-    def load_policy(self) -> None:
-        """Refused.
-
-        Raises:
-            TypeError: always; a slice is never changed, a new one is built.
-        """
-        raise TypeError("a slice is immutable; build a new one")
+        """Hand Casbin the links, which are resolved already; the roles are shared."""
+        self.rm_map = {"g": self._members, "g2": self.roles.role_manager}
 
     def ask(self, action: str, resource: str, name: str) -> Ruling:
-        """What this slice says about its own subject, remembered.
+        """What this slice says about its own subject.
 
         Raises:
             PolicyUnavailable: the model cannot be evaluated. That is never an allow.
         """
-        question = (action, resource, name)
-        ruling = self._remembered.get(question)
-        if ruling is None:
-            ruling = self._rule(self.subject, *question)
-            if len(self._remembered) >= REMEMBERED_PER_SLICE:
-                self._remembered.clear()
-            self._remembered[question] = ruling
-        return ruling
+        return self._rule(self.subject, action, resource, name)
 
     def enforce(self, *rvals: Any) -> bool:
         """Casbin's public question, answered by the compiled matcher."""
@@ -148,28 +149,36 @@ class Slice(casbin.Enforcer):  # type: ignore[misc]
 
     def _rule(self, sub: str, act: str, res: str, name: str) -> Ruling:
         if not self.rules or not (sub and act and res and name):
-            return Ruling(False, None)  # stock Casbin would evaluate the matcher against empty strings, and may say yes
+            return NOTHING  # stock Casbin would evaluate the matcher against empty strings, and may say yes
+        g, g2 = self._members.has_link, self.roles.role_manager.has_link
         try:
-            if (evaluate := self.policy_model.evaluate) is None:
+            if (matcher := self._matcher) is None:
                 allowed = bool(super().enforce_ex(sub, act, res, name)[0])
                 hits = self._hits_one_by_one(sub, act, res, name)
             else:
-                links = (self._is_member, self.roles.contains)
-                effects, hits = evaluate(self.eft, self.rules, sub, act, res, name, *links)
+                if (narrowed := self._narrowed.get((sub, act, res))) is None:
+                    narrowed = self._narrow(matcher, (sub, act, res))
+                effects, hits = matcher.evaluate(self.eft, self._effects, narrowed, sub, act, res, name, g, g2)
                 allowed = effect_to_bool(self.eft.final_effect(effects))
         except Exception as error:
             logger.exception("the policy could not be evaluated")
             raise PolicyUnavailable(f"model.conf could not be evaluated: {error}") from error
-        wanted = (ALLOW,) if allowed else (DENY,)
-        return Ruling(allowed, next((self.rules[hit] for hit in hits if self.rules[hit].eft in wanted), None))
+        wanted = ALLOW if allowed else DENY
+        for hit in hits:
+            if self.rules[hit].eft == wanted:
+                return Ruling(allowed, self.rules[hit])
+        return Ruling(allowed, None) if allowed else NOTHING
 
-    def _is_member(self, user: str, group: str) -> bool:
-        return user == group or (user == self.subject and group in self.groups)
+    def _narrow(self, matcher: Matcher, known: tuple[str, str, str]) -> Narrowed:
+        narrowed = matcher.narrow(self.rules, known, self._members.has_link, self.roles.role_manager.has_link)
+        if len(self._narrowed) >= NARROWED_PER_SLICE:
+            self._narrowed.clear()
+        self._narrowed[known] = narrowed
+        return narrowed
 
     def _hits_one_by_one(self, *request: str) -> list[int]:
-        evaluator = self._get_expression(
-            self.policy_model.matcher, {**self.fm.get_functions(), "g": self._is_member, "g2": self.roles.contains}
-        )
+        links = {"g": self._members.has_link, "g2": self.roles.role_manager.has_link}
+        evaluator = self._get_expression(self.policy_model.matcher, {**self.fm.get_functions(), **links})
         asked = dict(zip(self.model["r"]["r"].tokens, request, strict=True))
         tokens = self.model["p"]["p"].tokens
         return [i for i, rule in enumerate(self.rules) if evaluator.eval(asked | dict(zip(tokens, rule, strict=True)))]
@@ -177,27 +186,49 @@ class Slice(casbin.Enforcer):  # type: ignore[misc]
     def _get_expression(self, _expr: str, functions: Any = None) -> SimpleEval:
         # The tree is parsed once: CPython 3.11's parser fails at random when two threads are in it. The evaluator around
         # it is new each time, because it holds the names of the request it is evaluating.
-        evaluator = SimpleEval("", functions)
+        # So are the functions, to which it adds some: another thread may be going through them.
+        evaluator = SimpleEval("", dict(functions or {}))
         evaluator.ast_parsed_value = self.policy_model.tree
         return evaluator
 
 
-def _with_lines(template: Model, rules: Sequence[Rule], members: Sequence[tuple[str, str]], roles: Roles) -> Model:
+def _refused(*_args: Any, **_kwargs: Any) -> None:
+    """Refused.
+
+    Raises:
+        TypeError: always; what a slice consists of is never changed, a new one is built.
+    """
+    raise TypeError("a slice is immutable; build a new one")
+
+
+_CHANGING: Final = ("add_", "build_", "clear", "delete_", "enable_", "load_", "remove_", "save_", "set_", "update_")
+for _class, _base in ((Slice, casbin.Enforcer), (_Links, RoleManager)):
+    for _name in dir(_base):
+        if _name.lstrip("_").startswith(_CHANGING):
+            setattr(_class, _name, _refused)
+
+
+def _with_lines(template: Model, rules: Iterable[Rule], members: _Links, roles: Roles) -> Model:
     """The model with these lines in it, column by column. The parts no line stands in are shared with the template."""
     model = Model()
     for section in ("r", "e", "m"):
         model[section] = template[section]
     model["p"] = {"p": _with_policy(template["p"]["p"], rules)}
     model["g"] = {
-        "g": _with_policy(template["g"]["g"], members),
-        "g2": _with_policy(template["g"]["g2"], sorted(roles.links)),
+        "g": _with_policy(template["g"]["g"], members.all_links, members),
+        "g2": _with_policy(template["g"]["g2"], roles.role_manager.all_links, roles.role_manager),
     }
+    model.sort_policies_by_subject_hierarchy()  # only where the effect is subjectPriority
+    for section in ("p", "g"):
+        for assertion in model[section].values():
+            assertion.policy = tuple(assertion.policy)  # ``get_policy`` hands out the very list
     return model
 
 
-def _with_policy(template: Assertion, lines: Iterable[Sequence[str]]) -> Assertion:
+def _with_policy(template: Assertion, lines: Iterable[Sequence[str]], role_manager: _Links | None = None) -> Assertion:
     assertion = Assertion()
     assertion.key, assertion.value = template.key, template.value
     assertion.tokens, assertion.params_tokens = template.tokens, template.params_tokens
-    assertion.policy = [list(line) for line in lines]
+    assertion.policy = list(lines)
+    assertion.rm = role_manager
     return assertion

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -73,6 +74,16 @@ class Subject:
         return f"{self.kind}:{self.name}"
 
 
+def shown(text: str) -> str:
+    """``text`` as a message may show it: quoted, on one line, in ASCII, and not longer than a line."""
+    return ascii(text if len(text) <= 80 else text[:77] + "...")
+
+
+def close_to(word: str, valid: Iterable[str]) -> str | None:
+    """The valid word closest to ``word``, or ``None``. Nobody mistypes a word into hundreds of letters."""
+    return nearest(word, list(valid)) if len(word) <= 80 else None
+
+
 def resource(word: str, *, any_allowed: bool = False) -> str:
     """The resource ``word`` names, singular names accepted.
 
@@ -82,9 +93,9 @@ def resource(word: str, *, any_allowed: bool = False) -> str:
     canonical = RESOURCE_ALIASES.get(word, word)
     if canonical in RESOURCES or (any_allowed and canonical == ANY):
         return canonical
-    close = nearest(word, [*RESOURCES, *RESOURCE_ALIASES])
+    close = close_to(word, [*RESOURCES, *RESOURCE_ALIASES])
     hint = f"; did you mean {close!r}?" if close else f"; it is one of {', '.join(RESOURCES)}"
-    raise InvalidInput(f"{word!r} is not a resource{hint}")
+    raise InvalidInput(f"{shown(word)} is not a resource{hint}")
 
 
 def action(word: str, resource_name: str) -> str:
@@ -96,18 +107,18 @@ def action(word: str, resource_name: str) -> str:
     if resource_name == OPERATIONS_RESOURCE:
         if word in OPERATIONS:
             return word
-        close = nearest(word, OPERATIONS)
+        close = close_to(word, OPERATIONS)
         hint = f"; did you mean {close!r}?" if close else f"; it is one of {', '.join(OPERATIONS)}"
-        raise InvalidInput(f"{word!r} is not an operation{hint}")
+        raise InvalidInput(f"{shown(word)} is not an operation{hint}")
     if word in ACTIONS:
         return word
     if word in OPERATIONS:
-        raise InvalidInput(f"{word!r} is an operation: ask about it on the resource 'operations'")
+        raise InvalidInput(f"{shown(word)} is an operation: ask about it on the resource 'operations'")
     if word == ADMIN:
         raise InvalidInput("'admin' is a role, not an action: ask about one of " + ", ".join(ACTIONS))
-    close = nearest(word, ACTIONS)
+    close = close_to(word, ACTIONS)
     hint = f"; did you mean {close!r}?" if close else f"; it is one of {', '.join(ACTIONS)}"
-    raise InvalidInput(f"{word!r} is not an action{hint}")
+    raise InvalidInput(f"{shown(word)} is not an action{hint}")
 
 
 def is_sha(text: str) -> bool:
