@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 
 from anyio import to_thread
@@ -82,9 +83,14 @@ def build_app(control: ControlPlane) -> Starlette:
         exception_handlers={404: _nothing_here, 405: _nothing_here},
     )
     app.router.redirect_slashes = False
-    app.state.openapi = json.dumps(openapi.document(OPERATIONS, version("mcpctl"))).encode()
+    app.state.openapi = _document()
     app.add_middleware(HostCheck, allowed=control.allowed_hosts)
     return app
+
+
+@cache
+def _document() -> bytes:
+    return json.dumps(openapi.document(OPERATIONS, version("mcpctl"))).encode()
 
 
 async def _nothing_here(request: Request, _error: Exception) -> Response:

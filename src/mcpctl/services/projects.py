@@ -147,7 +147,7 @@ def _set_servers(work: Work, project: Project, wanted: list[str]) -> None:
                 errors.append(FieldError(f"servers.{index}", error.detail))
     if errors:
         raise InvalidInput("; ".join(error.message for error in errors), errors=errors)
-    ids = dict(work.db.execute(select(Server.name, Server.id).where(Server.name.in_(wanted))).tuples().all())
+    ids = {server.name: server.id for server in work.db.scalars(select(Server).where(Server.name.in_(wanted)))}
     work.db.execute(delete(Attachment).where(Attachment.project_id == project.id))
     work.db.expire_all()
     work.db.add_all(Attachment(project_id=project.id, server_id=ids[name], position=place) for place, name in enumerate(wanted))
