@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -62,32 +62,59 @@ class Listener(uvicorn.Server):
         self.should_exit = True
 
 
-async def run_until_signalled(listeners: Sequence[Listener], drain: Callable[[], None]) -> None:
+async def run_until_signalled(
+    listeners: Sequence[Listener], drain: Callable[[], None], then: Callable[[], Awaitable[Sequence[Listener]]] | None = None
+) -> None:
     """Serve with all ``listeners`` until SIGTERM or SIGINT; then ``drain`` says so to long answers, and all of them end.
 
     A second signal ends at once.
+
+    Args:
+        listeners: bound and not yet started.
+        drain: called once, before the listeners are told to stop.
+        then: called when all of them answer, for listeners that need these.
+
+    Raises:
+        RuntimeError: an application did not start; and whatever ``then`` raises.
     """
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        drain()
-        for listener in listeners:
-            listener.force_exit = listener.should_exit
-            listener.stop()
-
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, _on_signal, stopped, listeners)
+    running = [asyncio.create_task(listener.serve_until_stopped()) for listener in listeners]
+    everyone = list(listeners)
     try:
-        tasks = [asyncio.create_task(listener.serve_until_stopped()) for listener in listeners]
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not all(listener.should_exit for listener in listeners):
-            stop()
-        await asyncio.gather(*tasks)
-        for task in done:
-            task.result()
+        await _until_started(everyone, running, stopped)
+        if then is not None and not stopped.is_set():
+            later = await then()
+            everyone += later
+            running += [asyncio.create_task(listener.serve_until_stopped()) for listener in later]
+            await _until_started(later, running, stopped)
+        waiting = asyncio.create_task(stopped.wait())
+        await asyncio.wait([waiting, *running], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
     finally:
+        drain()
+        for listener in everyone:
+            listener.stop()
+        results = await asyncio.gather(*running, return_exceptions=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+def _on_signal(stopped: asyncio.Event, listeners: Sequence[Listener]) -> None:
+    for listener in listeners:
+        listener.force_exit = stopped.is_set()
+    stopped.set()
+
+
+async def _until_started(listeners: Sequence[Listener], running: Sequence[asyncio.Task[None]], stopped: asyncio.Event) -> None:
+    while not all(listener.started for listener in listeners) and not stopped.is_set():
+        if any(task.done() for task in running):
+            return
+        await asyncio.sleep(0.01)
 
 
 def _bound(host: str, port: int) -> socket.socket:

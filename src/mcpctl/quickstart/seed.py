@@ -1,0 +1,111 @@
+"""What quickstart puts into an empty control plane, over its own HTTP interface, as anybody else would.
+
+Every step may find its work done already: the same directory can be started again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from mcpctl.client.http import ControlPlane, path_of
+from mcpctl.client.server_files import Imported
+from mcpctl.errors import Duplicate, InvalidSetting, NotFound, WrongPassword
+from mcpctl.server.command import private_file
+
+PROJECT: Final = "demo"
+TOKEN: Final = "agent"  # noqa: S105 - its name
+GATEWAY_USER: Final = "gateway"
+NOTES: Final = {"name": "notes", "transport": "stdio", "command": "python", "args": ["-m", "mcpctl.demo.notes_server"]}
+
+
+class Seeded(NamedTuple):
+    """What is there now: the demo token's raw form, and the file with the gateway's credential."""
+
+    token: str
+    credential_file: Path
+    servers: list[str]
+
+
+def seed(address: str, password: str, directory: Path, time_url: str, imported: Sequence[Imported]) -> Seeded:
+    """Make the project, its servers, a token, and the gateway's own user and session.
+
+    Args:
+        address: base URL of the control plane.
+        password: of ``admin``.
+        directory: where raw credentials are kept, each in a file nobody else may read.
+        time_url: where the demo server over HTTP listens this time.
+        imported: more servers, from a file.
+
+    Raises:
+        InvalidSetting: the password of ``admin`` is not the one in the directory any more.
+        Problem: as the control plane says.
+    """
+    with ControlPlane(address) as anonymous:
+        try:
+            session = anonymous.post(path_of("auth", "login"), {"username": "admin", "password": password})
+        except WrongPassword:
+            raise InvalidSetting(
+                f"the password of admin was changed: write it to {directory / 'admin-password'}, or start with another --dir"
+            ) from None
+    with ControlPlane(address, session["token"]) as admin:
+        servers: list[dict[str, Any]] = [
+            {"name": "time", "transport": "streamable-http", "url": time_url},
+            NOTES,
+            *(one.body for one in imported),
+        ]
+        for body in servers:
+            try:
+                admin.post(path_of("servers"), body)
+            except Duplicate:
+                admin.put(path_of("servers", body["name"]), body)
+        names = [str(body["name"]) for body in servers]
+        try:
+            admin.post(path_of("projects"), {"name": PROJECT, "servers": names})
+        except Duplicate:
+            attached = admin.get(path_of("projects", PROJECT))["servers"]
+            for name in names:
+                if name not in attached:
+                    admin.put(path_of("projects", PROJECT, "servers", name))
+        seeded = Seeded(_token(address, admin, directory, names), _gateway(address, admin, directory), names)
+        admin.post(path_of("auth", "logout"))
+        return seeded
+
+
+def _token(address: str, admin: ControlPlane, directory: Path, servers: Sequence[str]) -> str:
+    kept = directory / "token"
+    if (raw := _still_good(address, kept)) is not None:
+        return raw
+    with suppress(NotFound):
+        admin.delete(path_of("mcptokens", TOKEN), {"project": PROJECT})
+    body = {
+        "name": TOKEN,
+        "project": PROJECT,
+        "bindings": [f"role:run,resource:servers,name:{name}" for name in servers],
+        "description": "made by quickstart",
+    }
+    raw = str(admin.post(path_of("mcptokens"), body)["token"])
+    private_file(kept, raw + "\n")
+    return raw
+
+
+def _gateway(address: str, admin: ControlPlane, directory: Path) -> Path:
+    kept = directory / "gateway-credential"
+    if _still_good(address, kept) is None:
+        with suppress(Duplicate):
+            admin.post(path_of("users"), {"name": GATEWAY_USER, "service": True})
+        admin.put(path_of("groups", "gateways", "members", GATEWAY_USER))
+        session = admin.post(path_of("sessions"), {"user": GATEWAY_USER, "ttl": "never"})
+        private_file(kept, str(session["token"]) + "\n")
+    return kept
+
+
+def _still_good(address: str, kept: Path) -> str | None:
+    """The raw bearer in ``kept`` if it is still valid."""
+    if not kept.is_file():
+        return None
+    raw = kept.read_text().strip()
+    with ControlPlane(address, raw) as itself:
+        return raw if itself.get(path_of("mcptokens", "introspect"))["active"] else None
