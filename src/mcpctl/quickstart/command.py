@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -107,12 +108,20 @@ async def _run(
                 "token": seeded.token,
                 "adminPassword": password,
             }
-            click.echo(json.dumps(line))
+            screen.append(json.dumps(line))
         else:
-            click.echo(connection_lines(control_plane.address, listener.address, directory, seeded.servers))
+            screen.append(connection_lines(control_plane.address, listener.address, directory, seeded.servers))
         return [listener]
 
-    await run_until_signalled([control_plane, time], lambda: drain(control), gateway)
+    screen: list[str] = []
+    # Said once everything answers, so that whoever reads it can connect at once.
+    ready = partial(_say, screen)
+    await run_until_signalled([control_plane, time], lambda: drain(control), gateway, ready)
+
+
+def _say(lines: Sequence[str]) -> None:
+    for line in lines:
+        click.echo(line)
 
 
 def _gateway_settings(

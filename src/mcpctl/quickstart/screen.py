@@ -48,7 +48,7 @@ As admin (the password is in {directory / "admin-password"})
   mcpctl get mcptokens -p demo
 
 Decisions, one a line (Ctrl-C ends everything):
-"""
+"""  # noqa: E501 - a command line is copied whole
 
 
 class DecisionLines:

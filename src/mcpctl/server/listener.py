@@ -63,7 +63,10 @@ class Listener(uvicorn.Server):
 
 
 async def run_until_signalled(
-    listeners: Sequence[Listener], drain: Callable[[], None], then: Callable[[], Awaitable[Sequence[Listener]]] | None = None
+    listeners: Sequence[Listener],
+    drain: Callable[[], None],
+    then: Callable[[], Awaitable[Sequence[Listener]]] | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve with all ``listeners`` until SIGTERM or SIGINT; then ``drain`` says so to long answers, and all of them end.
 
@@ -73,6 +76,7 @@ async def run_until_signalled(
         listeners: bound and not yet started.
         drain: called once, before the listeners are told to stop.
         then: called when all of them answer, for listeners that need these.
+        ready: called when these answer too.
 
     Raises:
         RuntimeError: an application did not start; and whatever ``then`` raises.
@@ -89,6 +93,8 @@ async def run_until_signalled(
             everyone += later
             running += [asyncio.create_task(listener.serve_until_stopped()) for listener in later]
             await _until_started(later, running, stopped)
+        if all(listener.started for listener in everyone) and not stopped.is_set():
+            ready()
         waiting = asyncio.create_task(stopped.wait())
         await asyncio.wait([waiting, *running], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
