@@ -1,0 +1,113 @@
+"""What may stand in an argument: each type says in its error which rule was broken and what comes nearest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import rich_click as click
+
+from mcpctl.client.address import check_address
+from mcpctl.errors import InvalidInput, nearest
+from mcpctl.policy import bindings, names
+
+_ROLE = re.compile(r"(?:^|,)\s*role\s*:\s*([^,\s]+)")
+_SECRET = re.compile(r"secret:([^/]+)/([A-Za-z0-9._-]{1,128})")
+
+Pair = tuple[str, str | dict[str, str]]
+
+
+class Ruled(click.ParamType[str]):
+    """Text one function accepts or refuses with a sentence."""
+
+    def __init__(self, name: str, check: Callable[[str], object]) -> None:
+        self.name = name
+        self._check = check
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """``value``, if the rule allows it."""
+        try:
+            self._check(value)
+        except InvalidInput as error:
+            self.fail(error.detail, param, ctx)
+        return str(value)
+
+
+class OneOf(click.Choice[str]):
+    """One of a few words; another is answered with the nearest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """``value``, if it is one of them."""
+        words = [str(word) for word in self.choices]
+        if value in words:
+            return str(value)
+        close = nearest(str(value), words)
+        hint = f"; did you mean {close!r}?" if close else ""
+        return self.fail(f"{value!r} is not one of {', '.join(words)}{hint}", param, ctx)
+
+
+class KeyValue(click.ParamType[Pair]):
+    """``KEY=VALUE``, or ``KEY=secret:NAME/KEY`` for a value that stands in a secret."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Pair:
+        """The key, and the value or the reference to it."""
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = str(value).partition("=")
+        if not key or not equals:
+            self.fail(f"{value!r} has no '=': write KEY=VALUE, or KEY=secret:NAME/KEY", param, ctx)
+        if not text.startswith("secret:"):
+            return key, text
+        found = _SECRET.fullmatch(text)
+        if not found:
+            self.fail(f"{text!r} names no secret: write {key}=secret:NAME/KEY", param, ctx)
+        try:
+            return key, {"secret": names.check_name(found[1], "secret name"), "key": found[2]}
+        except InvalidInput as error:
+            self.fail(error.detail, param, ctx)
+
+
+def check_binding(text: str) -> str:
+    """``text`` if it is a binding in every respect that does not depend on the server's roles.
+
+    Raises:
+        InvalidBinding: it is none; an old form comes back as the new one.
+    """
+    role = _ROLE.search(text)
+    bindings.parse(text, (*bindings.BUILT_IN_ROLES, *([role[1]] if role else [])))
+    return text
+
+
+def from_old_form(text: str) -> str:
+    """The sentence that answers ``--binding TEXT``, the form of old: what that very binding is called now."""
+    first = text.split(":")[0].strip()
+    try:
+        return f"write {str(bindings.parse(text))!r}"
+    except InvalidInput as error:
+        said = error.detail
+    try:
+        # A role of the server's own is unknown here; its old form is still an old form.
+        bindings.parse(text, (*bindings.BUILT_IN_ROLES, first))
+    except InvalidInput as error:
+        if "is the old form" in error.detail:
+            return error.detail.partition("; ")[2]
+    return said
+
+
+NAME: Final = Ruled("NAME", names.check_name)
+USER: Final = Ruled("USER", names.check_user_name)
+SERVER: Final = Ruled("SERVER", names.check_server_name)
+PROJECT: Final = Ruled("PROJECT", lambda text: names.check_name(text, "project name"))
+CONTEXT: Final = Ruled("CONTEXT", lambda text: names.check_name(text, "context name"))
+SUBJECT: Final = Ruled("SUBJECT", names.parse_subject)
+BINDING: Final = Ruled("BINDING", check_binding)
+ADDRESS: Final = Ruled("URL", check_address)
+KEY_VALUE: Final = KeyValue()
+
+
+def pairs(found: Sequence[Pair]) -> dict[str, str | dict[str, str]]:
+    """The pairs as one object; the last of two with the same key counts, as in a shell's environment."""
+    return dict(found)
