@@ -1,0 +1,163 @@
+"""Writes the reference pages beside this file from the code itself: ``make docs``. A test fails when they are out of date."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from mcpctl import errors, settings
+from mcpctl.api.app import OPERATIONS
+from mcpctl.main import main
+from mcpctl.policy import files, vocabulary
+from mcpctl.policy.decision import TOKEN_NEVER_IN_WORDS
+from mcpctl.shipped import shipped
+from mcplocal.settings import Settings as GatewaySettings
+
+HERE = Path(__file__).parent
+NOTE = "<!-- written by docs/write_reference.py; change the code and run `make docs` -->\n"
+
+
+def errors_page() -> str:
+    """Every error class."""
+
+    def rows(kind: type[errors.Problem]) -> Iterator[str]:
+        meaning = " ".join((kind.__doc__ or "").split())
+        yield f"| `{kind.code}` | {kind.status} | {kind.exit_code} | {kind.jsonrpc_code} | {meaning} |"
+        for below in kind.__subclasses__():
+            if below.__module__ == errors.__name__:
+                yield from rows(below)
+
+    lines = "\n".join(rows(errors.Problem))
+    return f"""# Errors
+
+Every answer that is not a success is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `code`, `detail`, and
+where they apply `missing` (each right that is lacking, as `mcpctl auth can-i` takes it) and `errors` (`field`, `message`,
+`nearest`). `code` is stable. The command line turns the same error into its exit code, the gateway into a JSON-RPC code.
+
+| code | HTTP status | exit code | JSON-RPC | meaning |
+|---|---|---|---|---|
+{lines}
+"""
+
+
+def settings_page() -> str:
+    """Every variable of both programs."""
+    ours = "\n".join(f"| `{s.name}` | {s.side} | {s.meaning} |" for s in settings.SETTINGS)
+    gateway = "\n".join(
+        f"| `MCPLOCAL_{name.upper()}` | {_default(field.default)} | {field.description} |"
+        for name, field in GatewaySettings.model_fields.items()
+    )
+    return f"""# Settings
+
+Flags beat variables, variables beat a TOML file. An unknown variable with one of these prefixes stops the start and is named;
+names that Kubernetes' service links make are passed over.
+
+## `mcpctl`
+
+The file is the one `--config-file` or `MCPCTL_CONFIG_FILE` names; its members are the names below without `MCPCTL_`, in lower case.
+
+| variable | read by | meaning |
+|---|---|---|
+{ours}
+
+## `mcplocal`
+
+The file is the one `MCPLOCAL_CONFIG` names; its members are the names below without `MCPLOCAL_`, in lower case.
+
+| variable | default | meaning |
+|---|---|---|
+{gateway}
+"""
+
+
+def _default(value: object) -> str:
+    if value is None or "PydanticUndefined" in repr(value):
+        return ""
+    return f"`{value}`" if isinstance(value, str | int | float) and value != "" else ""
+
+
+def vocabulary_page() -> str:
+    """Actions, operations, resources and the shipped roles."""
+    policy = files.read(shipped("policies"))
+    roles = "\n".join(f"| `{role}` | {', '.join(policy.roles.actions(role))} |" for role in policy.roles.names if role != "admin")
+    never = "\n".join(f"- {words}" for words in TOKEN_NEVER_IN_WORDS)
+    return f"""# Words of the policy
+
+**Actions**: {", ".join(f"`{action}`" for action in vocabulary.ACTIONS)}.
+
+**Operations** (actions on the resource `operations`): {", ".join(f"`{name}`" for name in vocabulary.OPERATIONS)};
+of these {", ".join(f"`{name}`" for name in sorted(vocabulary.PROJECT_OPERATIONS))} may be limited to a project.
+
+**Resources**: {", ".join(f"`{name}`" for name in vocabulary.RESOURCES)}; singular names are accepted.
+
+| role | actions |
+|---|---|
+{roles}
+| `admin` | every action, those not yet invented too |
+
+Whatever its bindings say, a token will never:
+
+{never}
+"""
+
+
+def api_page() -> str:
+    """Every route with its guard."""
+    lines = "\n".join(f"| {op.method} | `{op.path}` | {op.summary} | {op.guard} |" for op in OPERATIONS)
+    return f"""# HTTP interface
+
+The shapes are in `/openapi.json` of a running control plane.
+
+| method | path | what | guard |
+|---|---|---|---|
+{lines}
+"""
+
+
+def commands_page() -> str:
+    """The help of every command."""
+
+    def sections(command: click.Command, path: str, parent: click.Context | None) -> Iterator[str]:
+        context = click.Context(command, info_name=path.split()[-1], parent=parent, max_content_width=100, terminal_width=100)
+        yield f"## `{path}`\n\n```\n{_plain(command, context)}\n```\n"
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                below = command.get_command(context, name)
+                if below is not None and not below.hidden:
+                    yield from sections(below, f"{path} {name}", context)
+
+    return "# Commands\n\n" + "\n".join(sections(main, "mcpctl", None))
+
+
+def _plain(command: click.Command, context: click.Context) -> str:
+    formatter = click.HelpFormatter(width=100, max_width=100)
+    click.Command.format_usage(command, context, formatter)
+    click.Command.format_help_text(command, context, formatter)
+    if isinstance(command, click.Group):
+        click.Group.format_commands(command, context, formatter)
+    click.Command.format_options(command, context, formatter) if not isinstance(command, click.Group) else None
+    return re.sub(r"\x1b\[[0-9;]*m", "", formatter.getvalue()).rstrip()
+
+
+PAGES = {
+    "errors.md": errors_page,
+    "settings.md": settings_page,
+    "vocabulary.md": vocabulary_page,
+    "api.md": api_page,
+    "commands.md": commands_page,
+}
+
+
+def rendered(page: str) -> str:
+    """What the page should say now."""
+    return NOTE + PAGES[page]().rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        (HERE / page).write_text(rendered(page))
+        sys.stdout.write(f"docs/{page}\n")
