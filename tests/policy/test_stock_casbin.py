@@ -144,6 +144,23 @@ def test_the_shipped_matcher_answers_as_casbin_does(
     agree(SHIPPED_EFFECT, SHIPPED_MATCHER, groups, links, lines, asked)
 
 
+@given(st.sampled_from(EFFECTS), expressions(COMPILABLE), MEMBERSHIPS, ROLE_LINKS, rules(), REQUESTS)
+def test_the_deciding_line_is_the_same_compiled_or_not(
+    effect: str, matcher: str, groups: set[str], links: set[tuple[str, str]], lines: list[Rule], asked: list[tuple[str, ...]]
+) -> None:
+    numbered = [line._replace(origin=str(number)) for number, line in enumerate(lines)]
+    compiled, walked = (
+        Slice(PolicyModel(model_text(effect, text)), Roles(links), "User:a", groups, numbered)
+        for text in (matcher, f"1 == 1 && {matcher}")
+    )
+    for request in asked:
+        try:
+            expected = walked.enforce_ex(*request)
+        except PolicyUnavailable:
+            continue
+        assert expected == compiled.enforce_ex(*request)
+
+
 @pytest.mark.parametrize("matcher", STOCK_ONLY)
 def test_what_is_outside_the_allow_list_is_left_to_casbin_and_a_warning_says_so(
     matcher: str, caplog: pytest.LogCaptureFixture

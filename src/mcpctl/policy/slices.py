@@ -9,7 +9,7 @@ here, because the matcher is compiled once and the lines never change.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import casbin
@@ -154,20 +154,23 @@ class Slice(casbin.Enforcer):  # type: ignore[misc]
         try:
             if (matcher := self._matcher) is None:
                 allowed = bool(super().enforce_ex(sub, act, res, name)[0])
-                hits = self._hits_one_by_one(sub, act, res, name)
-            else:
-                if (narrowed := self._narrowed.get((sub, act, res))) is None:
-                    narrowed = self._narrow(matcher, (sub, act, res))
-                effects, hits = matcher.evaluate(self.eft, self._effects, narrowed, sub, act, res, name, g, g2)
-                allowed = effect_to_bool(self.eft.final_effect(effects))
+                return Ruling(allowed, self._first(allowed, self._hits_one_by_one(sub, act, res, name)))
+            if (narrowed := self._narrowed.get((sub, act, res))) is None:
+                narrowed = self._narrow(matcher, (sub, act, res))
+            effects, hits = matcher.evaluate(self.eft, self._effects, narrowed, sub, act, res, name, g, g2)
+            allowed = effect_to_bool(self.eft.final_effect(effects))
+            return Ruling(allowed, self._first(allowed, hits)) if hits or allowed else NOTHING
         except Exception as error:
             logger.exception("the policy could not be evaluated")
             raise PolicyUnavailable(f"model.conf could not be evaluated: {error}") from error
+
+    def _first(self, allowed: bool, hits: Iterable[int]) -> Rule | None:
+        """The first line that matched and says what the answer is: a deny of a refusal, an allow of a permission."""
         wanted = ALLOW if allowed else DENY
         for hit in hits:
             if self.rules[hit].eft == wanted:
-                return Ruling(allowed, self.rules[hit])
-        return Ruling(allowed, None) if allowed else NOTHING
+                return self.rules[hit]
+        return None
 
     def _narrow(self, matcher: Matcher, known: tuple[str, str, str]) -> Narrowed:
         narrowed = matcher.narrow(self.rules, known, self._members.has_link, self.roles.role_manager.has_link)
@@ -176,12 +179,15 @@ class Slice(casbin.Enforcer):  # type: ignore[misc]
         self._narrowed[known] = narrowed
         return narrowed
 
-    def _hits_one_by_one(self, *request: str) -> list[int]:
+    def _hits_one_by_one(self, *request: str) -> Iterator[int]:
+        """The lines that match, in order; whoever has found the deciding one asks no further, as Casbin does not."""
         links = {"g": self._members.has_link, "g2": self.roles.role_manager.has_link}
         evaluator = self._get_expression(self.policy_model.matcher, {**self.fm.get_functions(), **links})
         asked = dict(zip(self.model["r"]["r"].tokens, request, strict=True))
         tokens = self.model["p"]["p"].tokens
-        return [i for i, rule in enumerate(self.rules) if evaluator.eval(asked | dict(zip(tokens, rule, strict=True)))]
+        for index, rule in enumerate(self.rules):
+            if evaluator.eval(asked | dict(zip(tokens, rule, strict=True))):
+                yield index
 
     def _get_expression(self, _expr: str, functions: Any = None) -> SimpleEval:
         # The tree is parsed once: CPython 3.11's parser fails at random when two threads are in it. The evaluator around
