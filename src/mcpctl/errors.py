@@ -8,9 +8,9 @@ sees. The sentence in ``detail`` is for a person and says what to do.
 
     Problem
     ├── InvalidInput ─┬─ MalformedBody · InvalidName · InvalidBinding · InvalidSetting · InvalidPolicy
-    │                 └─ TooLarge · UnsupportedMedia
+    │                 └─ TooLarge · UnsupportedMedia · NotAcceptable
     ├── Unauthenticated ── MissingCredential · InvalidCredential · WrongPassword
-    ├── Forbidden ──────── CeilingExceeded
+    ├── Forbidden ──────── CeilingExceeded · WrongOrigin
     ├── NotFound ───────── MethodNotAllowed · WrongHost
     ├── Conflict ───────── Duplicate · InUse · ReadOnly · LastAdmin
     ├── TooManyRequests
@@ -140,6 +140,14 @@ class UnsupportedMedia(InvalidInput):
     status = 415
 
 
+class NotAcceptable(InvalidInput):
+    """The client does not take the one form the answer has."""
+
+    code = "not_acceptable"
+    title = "The answer has another form than you accept"
+    status = 406
+
+
 class Unauthenticated(Problem):
     """Nobody is known to be asking."""
 
@@ -183,6 +191,13 @@ class CeilingExceeded(Forbidden):
 
     code = "ceiling"
     title = "You cannot give what you do not hold"
+
+
+class WrongOrigin(Forbidden):
+    """A browser page of a foreign origin sent the request."""
+
+    code = "wrong_origin"
+    title = "Pages of that origin may not ask"
 
 
 class NotFound(Problem):

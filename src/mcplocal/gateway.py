@@ -1,0 +1,91 @@
+"""The gateway as one thing: its parts, put together, started and stopped in order. It has no front door of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+
+import structlog
+
+from mcplocal.control.audit_spool import AuditSpool
+from mcplocal.control.control_plane import ControlPlane
+from mcplocal.control.policy_feed import PolicyFeed
+from mcplocal.control.report import Instances
+from mcplocal.discovery import Discovery
+from mcplocal.gate import Caller, Gate
+from mcplocal.liveness import Liveness
+from mcplocal.router import OnDecision, Renew, Router
+from mcplocal.settings import Settings
+from mcplocal.upstream.pool import Pool
+
+log = structlog.get_logger(__name__)
+
+FIRST_HEARTBEAT = 2.0
+"""Seconds the start waits for the control plane. Without it the gateway starts all the same, and refuses."""
+
+
+class Gateway:
+    """Everything behind the front doors. ``async with`` starts and stops it."""
+
+    def __init__(self, settings: Settings, on_decision: OnDecision | None = None) -> None:
+        """Put the parts together; nothing runs yet.
+
+        Args:
+            settings: the settings in force.
+            on_decision: called with the audit event of every call, as it happens.
+        """
+        self.settings = settings
+        self.control_plane = ControlPlane(settings)
+        self.feed = PolicyFeed(self.control_plane)
+        self.gate = Gate(settings, self.control_plane, self.feed)
+        self.pool = Pool(settings, lambda spec: self.discovery.invalidate(spec))
+        instances = Instances()
+        self.discovery = Discovery(settings, self.control_plane, self.feed, self.pool, instances)
+        self.audit = AuditSpool(self.control_plane, settings.name, settings.state_dir)
+        self.router = Router(settings, self.discovery, self.pool, self.audit, on_decision)
+        self.liveness = Liveness(settings, self.control_plane, self.feed, self.discovery, instances)
+
+    async def __aenter__(self) -> Gateway:
+        """Start: follow the control plane, deliver events, look after the servers."""
+        await self.control_plane.open()
+        self.feed.start()
+        self.audit.start()
+        self.liveness.start()
+        try:
+            await asyncio.wait_for(self.feed.first_heartbeat(), FIRST_HEARTBEAT)
+        except TimeoutError:
+            log.warning("the control plane does not answer yet; until it does, everything is refused")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop: end children and connections, deliver what is left or leave it on disk."""
+        await self.liveness.stop()
+        await self.discovery.stop()
+        await self.gate.stop()
+        await self.pool.close()
+        await self.audit.stop()
+        await self.feed.stop()
+        await self.control_plane.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether calls can be decided now."""
+        return self.feed.silence <= max(1.0, self.settings.trust_for)
+
+    async def admit(self, bearer: str, project: str | None) -> tuple[Caller, Renew]:
+        """Who is asking, and how to make sure of that again.
+
+        Args:
+            bearer: the raw credential.
+            project: the project in the path, or ``None`` at ``/mcp``.
+
+        Raises:
+            InvalidCredential: the bearer is not, or no longer, good.
+            NotFound: that endpoint does not exist for it.
+            Unavailable: it cannot be known now.
+        """
+        fallback = self.settings.project
+        caller = await self.gate.caller(bearer, project, fallback)
+        return caller, lambda: self.gate.caller(bearer, caller.project, None)

@@ -1,0 +1,131 @@
+"""The era of the handshake (up to 2025-11-25): sessions, each bound to the principal and project that opened it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from mcplocal import wire
+from mcplocal.gate import Caller
+from mcplocal.json_text import write
+from mcplocal.protocol.envelope import Incoming, Rejection, result_text
+
+CANCELLED = -32800
+"""What a request is answered with that its own client cancelled. The client ignores it; over HTTP something must be said."""
+
+
+@dataclass(eq=False)
+class Session:
+    """One handshake. It tells nobody's identity: every request of it carries its own bearer.
+
+    Attributes:
+        under_way: the requests being answered, by the client's id. Clients do use an id twice at once, so each may be several.
+    """
+
+    id: str
+    subject: str
+    project: str
+    version: str
+    used_at: float = field(default_factory=monotonic)
+    under_way: dict[Any, set[asyncio.Task[str]]] = field(default_factory=dict)
+
+    @property
+    def holder(self) -> str:
+        """Whose state a stateful server keeps."""
+        return f"session {self.id}"
+
+    def begin(self, message: Incoming, task: asyncio.Task[str]) -> None:
+        """Remember that ``task`` answers ``message``, until it is done."""
+        key = (type(message.id), message.id)
+        self.under_way.setdefault(key, set()).add(task)
+
+        def done(task: asyncio.Task[str]) -> None:
+            tasks = self.under_way.get(key, set())
+            tasks.discard(task)
+            if not tasks:
+                self.under_way.pop(key, None)
+
+        task.add_done_callback(done)
+
+    def cancel(self, identity: Any) -> None:
+        """The client no longer wants the answer to its request ``identity``."""
+        if isinstance(identity, str | int):
+            for task in list(self.under_way.get((type(identity), identity), ())):
+                task.cancel()
+
+
+class Sessions:
+    """The sessions there are. A session of somebody else does not exist."""
+
+    def __init__(self, idle_timeout: float, per_principal: int, ended: Callable[[Session], None]) -> None:
+        """Forget sessions unused for ``idle_timeout`` seconds, and the idlest of a principal that has ``per_principal``."""
+        self._idle_timeout = idle_timeout
+        self._per_principal = per_principal
+        self._ended = ended
+        self._sessions: dict[str, Session] = {}
+        self._swept_at = monotonic()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def open(self, caller: Caller, version: str) -> Session:
+        """A new session of ``caller``."""
+        self._sweep()
+        own = [s for s in self._sessions.values() if s.subject == caller.identity.subject]
+        if len(own) >= self._per_principal:
+            self._end(min(own, key=lambda session: session.used_at))
+        session = Session(secrets.token_urlsafe(24), caller.identity.subject, caller.project, version)
+        self._sessions[session.id] = session
+        return session
+
+    def find(self, identity: str, caller: Caller) -> Session | None:
+        """The session of that id, if it is this caller's and at this endpoint."""
+        session = self._sessions.get(identity)
+        if session is None or (session.subject, session.project) != (caller.identity.subject, caller.project):
+            return None
+        if monotonic() - session.used_at > self._idle_timeout and not session.under_way:
+            self._end(session)
+            return None
+        session.used_at = monotonic()
+        return session
+
+    def close(self, session: Session) -> None:
+        """The client is done with it; what is under way for it is cancelled."""
+        for tasks in list(session.under_way.values()):
+            for task in list(tasks):
+                task.cancel()
+        self._end(session)
+
+    def _end(self, session: Session) -> None:
+        if self._sessions.pop(session.id, None) is not None:
+            self._ended(session)
+
+    def _sweep(self) -> None:
+        now = monotonic()
+        if now - self._swept_at < 30:
+            return
+        self._swept_at = now
+        for session in [s for s in self._sessions.values() if now - s.used_at > self._idle_timeout and not s.under_way]:
+            self._end(session)
+
+
+def settle_version(message: Incoming) -> str:
+    """The revision to speak with a client that asked ``initialize``: its own if it is spoken here, else our latest.
+
+    Raises:
+        Rejection: the request does not say which revision the client speaks.
+    """
+    asked = message.value("protocolVersion")
+    if not isinstance(asked, str):
+        raise Rejection(wire.INVALID_PARAMS, "initialize needs the protocolVersion", id_text=message.id_text)
+    return asked if asked in wire.LEGACY_VERSIONS else wire.LATEST_LEGACY
+
+
+def initialized_text(message: Incoming, version: str) -> str:
+    """The response to ``initialize``."""
+    result = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": wire.IMPLEMENTATION}
+    return result_text(message.id_text, write(result))

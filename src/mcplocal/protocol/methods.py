@@ -1,0 +1,154 @@
+"""What the gateway does for each method, in either era. How a message came and how it leaves is for others to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mcpctl.errors import Problem
+from mcplocal import wire
+from mcplocal.gate import Caller
+from mcplocal.json_text import Members, write
+from mcplocal.protocol.envelope import Incoming, Rejection, notification_text, result_text
+from mcplocal.protocol.translate import SERVER_META, SERVER_META_TEXT, progress_params, text_result, tool_result
+from mcplocal.router import HeaderMismatch, Renew, Router, ToolCall, UnknownTool, UpstreamError
+from mcplocal.upstream.answers import Notify
+from mcplocal.wire import Era
+
+LIST_GOOD_FOR_MS: Final = 1000
+"""How long a modern client may use a list: as long as a revocation takes at most."""
+
+NOT_FORWARDED: Final = frozenset(("name", wire.META, "task", "inputResponses", "requestState"))
+"""Parameters of ``tools/call`` that stay on this hop: the exposed name, and those of flows the gateway does not relay."""
+
+DISCOVERED: Final = write(
+    {
+        "resultType": "complete",
+        "supportedVersions": [wire.MODERN_VERSION],
+        "capabilities": {"tools": {}},
+        "ttlMs": 60_000,
+        "cacheScope": "private",
+        wire.META: SERVER_META,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """How a request came.
+
+    Attributes:
+        caller: who asks.
+        renew: makes sure of that again.
+        era: the era it is to be answered in.
+        holder: whose state a stateful server keeps.
+        headers: all header values by lower-case name, where headers repeat parts of the body.
+        emit: takes the text of each notification on the way to the client; ``None`` where there is no way.
+        source: the client's address.
+        request_id: for logs and audit.
+    """
+
+    caller: Caller
+    renew: Renew
+    era: Era
+    holder: str
+    headers: Mapping[str, Sequence[str]] | None = None
+    emit: Any = None
+    source: str | None = None
+    request_id: str | None = field(default=None)
+
+
+class Methods:
+    """Answers requests through a router."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    async def answer(self, message: Incoming, how: Circumstances) -> str:
+        """The text of the response to the request ``message``.
+
+        Raises:
+            Rejection: the response is an error.
+        """
+        try:
+            match message.method:
+                case "server/discover" if how.era is Era.MODERN:
+                    result = DISCOVERED
+                case "ping" if how.era is Era.LEGACY:
+                    result = "{}"
+                case "tools/list":
+                    result = await self._list(message, how)
+                case "tools/call":
+                    result = await self._call(message, how)
+                case other:
+                    raise _no_method(other, how.era, message.id_text)
+        except Problem as problem:
+            raise Rejection(problem.jsonrpc_code, problem.detail, id_text=message.id_text) from None
+        return result_text(message.id_text, result)
+
+    async def _list(self, message: Incoming, how: Circumstances) -> str:
+        if message.value("cursor") is not None:
+            raise Rejection(wire.INVALID_PARAMS, "invalid cursor: the list has one page", id_text=message.id_text)
+        try:
+            tools = await self._router.list_tools(how.caller, how.renew, how.era)
+        except UpstreamError as error:
+            raise Rejection(wire.INTERNAL_ERROR, str(error), id_text=message.id_text) from None
+        if how.era is Era.LEGACY:
+            return f'{{"tools":{tools}}}'
+        hints = f'"ttlMs":{LIST_GOOD_FOR_MS},"cacheScope":"private","_meta":{SERVER_META_TEXT}'
+        return f'{{"resultType":"complete","tools":{tools},{hints}}}'
+
+    async def _call(self, message: Incoming, how: Circumstances) -> str:
+        name, arguments = message.value("name"), message.value("arguments")
+        if not isinstance(name, str):
+            raise Rejection(wire.INVALID_PARAMS, "tools/call needs the name of a tool", id_text=message.id_text)
+        if "arguments" in message.params and not isinstance(arguments, dict):
+            raise Rejection(wire.INVALID_PARAMS, "the arguments of a tool are an object", id_text=message.id_text)
+        call = ToolCall(
+            name=name,
+            params={key: member.text for key, member in message.params.items() if key not in NOT_FORWARDED},
+            arguments=arguments,
+            meta=_forwarded(message.meta),
+            headers=how.headers,
+            notify=_relay(message, how),
+            holder=how.holder,
+            size=message.size,
+            source=how.source,
+            request_id=how.request_id,
+        )
+        try:
+            answer = await self._router.call_tool(how.caller, how.renew, call)
+        except UnknownTool as error:
+            raise Rejection(wire.INVALID_PARAMS, str(error), id_text=message.id_text) from None
+        except HeaderMismatch as error:
+            raise Rejection(wire.HEADER_MISMATCH, str(error), id_text=message.id_text) from None
+        except UpstreamError as error:
+            return text_result(str(error), how.era)
+        return tool_result(answer, how.era, message.id_text)
+
+
+def _no_method(method: str, era: Era, id_text: str | None) -> Rejection:
+    text = f"there is no method {method[:128]!r} here"
+    if era is Era.MODERN and method == "initialize":
+        text += f": revision {wire.MODERN_VERSION} has no handshake; leave the envelope out to shake hands"
+        return Rejection(wire.METHOD_NOT_FOUND, text, data={"supported": [wire.MODERN_VERSION]}, id_text=id_text)
+    return Rejection(wire.METHOD_NOT_FOUND, text, id_text=id_text)
+
+
+def _forwarded(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``_meta`` members that are the client's and the tool's affair, trace context among them."""
+    return {key: value for key, value in meta.items() if not key.startswith(wire.META_PREFIX) and key != wire.PROGRESS_TOKEN}
+
+
+def _relay(message: Incoming, how: Circumstances) -> Notify | None:
+    """What takes progress to the client, under the client's own token; ``None`` if it asked for none."""
+    token = message.meta.get(wire.PROGRESS_TOKEN)
+    if how.emit is None or isinstance(token, bool) or not isinstance(token, str | int):
+        return None
+
+    def relay(method: str, params: Members) -> None:
+        if method == "notifications/progress":
+            how.emit(notification_text(method, progress_params(params, token)))
+
+    return relay

@@ -1,0 +1,76 @@
+"""The era of the per-request envelope (2026-07-28): what must be in it, and what its headers must repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from mcplocal import wire
+from mcplocal.param_headers import decode
+from mcplocal.protocol.envelope import Incoming, Rejection
+
+Headers = Mapping[str, Sequence[str]]
+"""Every header by lower-case name, with all its values in order, white space around them taken off."""
+
+ROUTING: Final = (wire.VERSION_HEADER, wire.METHOD_HEADER, wire.NAME_HEADER)
+
+
+def is_modern(message: Incoming, headers: Headers) -> bool:
+    """Whether the message belongs to this era: its body says so, or its header names a revision that is no legacy one."""
+    return message.is_enveloped or any(version not in wire.LEGACY_VERSIONS for version in headers.get(wire.VERSION_HEADER, ()))
+
+
+def check_request(message: Incoming, headers: Headers | None) -> None:
+    """Check the envelope, and the headers against it where there are any.
+
+    Raises:
+        Rejection: a required key is missing (-32602), a header is missing, doubled or differs (-32020), or the revision
+            is not spoken here (-32022).
+    """
+    missing = [key for key in (wire.VERSION_KEY, wire.CAPABILITIES_KEY) if key not in message.meta]
+    if missing:
+        raise Rejection(wire.INVALID_PARAMS, f"_meta lacks {', '.join(missing)}", id_text=message.id_text)
+    version = message.meta[wire.VERSION_KEY]
+    if headers is not None:
+        _check_headers(message, version, headers)
+    if not isinstance(version, str):
+        raise Rejection(wire.INVALID_PARAMS, f"{wire.VERSION_KEY} is not a string", id_text=message.id_text)
+    check_version(version, message.id_text)
+    if not isinstance(message.meta[wire.CAPABILITIES_KEY], dict):
+        raise Rejection(wire.INVALID_PARAMS, f"{wire.CAPABILITIES_KEY} is not an object", id_text=message.id_text)
+
+
+def check_version(version: str, id_text: str | None) -> None:
+    """Check that the revision is spoken here.
+
+    Raises:
+        Rejection: it is not (-32022), with what is.
+    """
+    if version != wire.MODERN_VERSION:
+        data = {"supported": [wire.MODERN_VERSION], "requested": version[:64]}
+        raise Rejection(wire.UNSUPPORTED_VERSION, "Unsupported protocol version", data=data, id_text=id_text)
+
+
+def _check_headers(message: Incoming, version: Any, headers: Headers) -> None:
+    for name in ROUTING:
+        if len(headers.get(name, ())) > 1:
+            raise _mismatch(message, f"the header {name} stands twice")
+    if _one(headers, wire.VERSION_HEADER) != version:
+        raise _mismatch(message, f"the header {wire.VERSION_HEADER} does not repeat the envelope's revision")
+    if _one(headers, wire.METHOD_HEADER) != message.method:
+        raise _mismatch(message, f"the header {wire.METHOD_HEADER} does not repeat the method")
+    named_by = wire.NAMED_BY.get(message.method)
+    named = message.value(named_by) if named_by else None
+    if named is not None:
+        said = _one(headers, wire.NAME_HEADER)
+        if said is None or decode(said) != named:
+            raise _mismatch(message, f"the header {wire.NAME_HEADER} does not repeat params.{named_by}")
+
+
+def _one(headers: Headers, name: str) -> str | None:
+    values = headers.get(name)
+    return values[0] if values else None
+
+
+def _mismatch(message: Incoming, text: str) -> Rejection:
+    return Rejection(wire.HEADER_MISMATCH, text, id_text=message.id_text)

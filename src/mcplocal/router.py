@@ -1,0 +1,276 @@
+"""From an exposed name to an upstream's answer: find the tool, ask the one question, call, and leave an event behind.
+
+``tools/list`` shows a tool if and only if ``Caller.may_run`` says yes about it, and ``tools/call`` asks the same method
+about the same name. A refused tool and one that does not exist answer alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any, Final, Literal
+
+import structlog
+from ulid import ULID
+
+from mcpctl.errors import Problem
+from mcpctl.policy.decision import Decision
+from mcpctl.wire.shapes import rfc3339
+from mcplocal.catalog import ServerSpec
+from mcplocal.control.audit_spool import AuditSpool
+from mcplocal.discovery import Discovery
+from mcplocal.gate import Caller
+from mcplocal.json_text import write
+from mcplocal.param_headers import headers_for, mismatch
+from mcplocal.settings import Settings
+from mcplocal.tools import Tool
+from mcplocal.upstream.answers import Answer, Notify, UpstreamFailed
+from mcplocal.upstream.era import Call
+from mcplocal.upstream.pool import Pool
+from mcplocal.wire import INTERNAL_ERROR, Era
+
+log = structlog.get_logger(__name__)
+
+CallOutcome = Literal["ok", "tool_error", "refused", "upstream_error", "cancelled"]
+OnDecision = Callable[[Mapping[str, Any]], None]
+
+SHOWN_NAME: Final = 128
+LONGEST_TOOL: Final = 512
+
+
+class UnknownTool(Exception):
+    """There is no such tool, or not for the caller: from outside these are one. The sentence is for the client."""
+
+
+class HeaderMismatch(Exception):
+    """A ``Mcp-Param-…`` header and the body differ. The sentence is for the client."""
+
+
+class UpstreamError(Exception):
+    """The tool could not be called or gave nothing that can be passed on. The sentence is for the client."""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A ``tools/call`` as a client sent it, in the words of neither era.
+
+    Attributes:
+        name: the exposed name, as asked.
+        params: the other parameters as JSON text, to be passed on as they are.
+        arguments: the parsed arguments.
+        meta: the ``_meta`` members to pass on.
+        headers: the request's headers, all values by lower-case name; ``None`` where headers do not repeat arguments.
+        notify: called with progress, if the client asked for it.
+        holder: whose state a stateful server keeps: the client's session, or its principal.
+        size: bytes of the request.
+        source: the client's address.
+        request_id: of the HTTP request, for logs and audit.
+    """
+
+    name: str
+    params: Mapping[str, str]
+    arguments: Any = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, Sequence[str]] | None = None
+    notify: Notify | None = None
+    holder: str = ""
+    size: int = 0
+    source: str | None = None
+    request_id: str | None = None
+
+
+Renew = Callable[[], Awaitable[Caller]]
+"""Makes sure of the caller again, for when the policy changed while a request was under way."""
+
+
+@dataclass
+class _Trace:
+    """What is known of one call while it runs, and the event it leaves behind."""
+
+    caller: Caller
+    call: ToolCall
+    tool: Tool | None = None
+    decision: Decision | None = None
+    outcome: CallOutcome = "upstream_error"
+    why: str | None = None
+    response_size: int = 0
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    begun: float = field(default_factory=monotonic)
+
+    def unknown(self) -> UnknownTool:
+        """The one answer for a tool that does not exist and for one that is not for the caller."""
+        identity = self.caller.identity
+        who = f"the token {identity.token_name!r}" if identity.is_token else identity.subject
+        return UnknownTool(f"Unknown tool: {who} has no tool {self.call.name[:SHOWN_NAME]!r}")
+
+    def event(self) -> dict[str, Any]:
+        """The shape of ``POST /api/v1/gateway/audit``; never arguments, never results."""
+        identity, decision = self.caller.identity, self.decision
+        reason = self.why or (decision.reason if decision is not None else "there is no such tool on this endpoint")
+        return {
+            "id": str(ULID()),
+            "at": rfc3339(self.at),
+            "subject": identity.subject,
+            "user": identity.user,
+            "tokenName": identity.token_name,
+            "tokenSha": identity.token_sha,
+            "project": self.caller.project,
+            "server": self.tool.ref.server if self.tool is not None else None,
+            "tool": self.tool.ref.tool if self.tool is not None else self.call.name[:LONGEST_TOOL],
+            "method": "tools/call",
+            "allowed": bool(decision) and self.outcome != "refused",
+            "reason": reason[:2000],
+            "rule": str(decision.rule)[:1000] if decision is not None and decision.rule is not None else None,
+            "origin": decision.origin if decision is not None else None,
+            "revision": decision.revision if decision is not None else self.caller.authority.revision,
+            "decisionId": decision.id if decision is not None else None,
+            "durationMs": round((monotonic() - self.begun) * 1000, 2),
+            "requestBytes": self.call.size,
+            "responseBytes": self.response_size,
+            "outcome": self.outcome,
+            "source": self.call.source,
+            "requestId": self.call.request_id,
+        }
+
+
+class Router:
+    """Lists and calls tools for callers."""
+
+    def __init__(
+        self, settings: Settings, discovery: Discovery, pool: Pool, audit: AuditSpool, on_decision: OnDecision | None
+    ) -> None:
+        """Find tools by ``discovery``, call them through ``pool``, note each call in ``audit`` and tell ``on_decision``."""
+        self._settings = settings
+        self._discovery = discovery
+        self._pool = pool
+        self._audit = audit
+        self._on_decision = on_decision
+
+    async def list_tools(self, caller: Caller, renew: Renew, era: Era) -> str:
+        """The tools ``caller`` may call, as the JSON text of a list.
+
+        Raises:
+            UpstreamError: none of the project's servers has ever answered.
+        """
+        project = await self._discovery.project(caller.project, caller.seen_revision)
+        offer = await self._discovery.offer(project)
+        if not offer.tools and project.servers and len(offer.silent) == len(project.servers):
+            raise UpstreamError("no server of this project answers right now; try again shortly")
+        if caller.authority.superseded:
+            caller = await renew()
+        key = (era, offer.version)
+        ready = caller.lists.get(key)
+        if ready is None:
+            shown = [offer.tools[ref].listed_as(name, era) for name, ref in offer.names.items() if caller.may_run(ref.asked)]
+            ready = "[" + ",".join(shown) + "]"
+            if len(caller.lists) >= 4:
+                caller.lists.clear()
+            caller.lists[key] = ready
+        return ready
+
+    async def call_tool(self, caller: Caller, renew: Renew, call: ToolCall) -> Answer:
+        """The answer of the tool that ``caller`` knows as ``call.name``.
+
+        Raises:
+            UnknownTool: there is none, or not for the caller.
+            HeaderMismatch: a header that repeats an argument does not.
+            UpstreamError: the tool's server gave no usable answer.
+        """
+        trace = _Trace(caller, call)
+        try:
+            tool = await self._allowed_tool(trace, renew)
+            answer = await self._answer(trace, tool, renew)
+        except UnknownTool:
+            trace.outcome = "refused"
+            raise
+        except asyncio.CancelledError:
+            trace.outcome = "cancelled"
+            raise
+        except UpstreamError:
+            trace.outcome = "upstream_error"
+            raise
+        except Problem as problem:
+            trace.outcome, trace.why = "refused", problem.detail
+            raise
+        finally:
+            self._leave(trace)
+        return answer
+
+    async def _allowed_tool(self, trace: _Trace, renew: Renew) -> Tool:
+        """The tool, if there is one and the caller may run it, decided on rights that hold now."""
+        project = await self._discovery.project(trace.caller.project, trace.caller.seen_revision)
+        offer = await self._discovery.offer(project, trace.call.name)
+        tool = offer.tool(trace.call.name)
+        if tool is None:
+            raise trace.unknown()
+        trace.tool = tool
+        await self._decide(trace, tool, renew)
+        return tool
+
+    async def _decide(self, trace: _Trace, tool: Tool, renew: Renew) -> None:
+        if trace.caller.authority.superseded:
+            trace.caller = await renew()
+        trace.decision = trace.caller.may_run(tool.ref.asked)
+        if not trace.decision:
+            raise trace.unknown()
+
+    async def _answer(self, trace: _Trace, tool: Tool, renew: Renew) -> Answer:
+        call = trace.call
+        headers: Mapping[str, str] = {}
+        if tool.param_headers:
+            if call.headers is not None and (wrong := mismatch(tool.param_headers, call.arguments, call.headers)):
+                trace.outcome = "refused"
+                raise HeaderMismatch(wrong)
+            headers = headers_for(tool.param_headers, call.arguments)
+        spec = await self._server_of(trace, tool)
+        connection = self._pool.connection(spec, call.holder)
+        try:
+            async with asyncio.timeout(self._settings.start_timeout):
+                await connection.ready()
+            # Connecting may have taken a while, and revocation is not to wait for it.
+            await self._decide(trace, tool, renew)
+            answer = await connection.request(
+                Call(
+                    "tools/call",
+                    {"name": write(tool.ref.tool), **call.params},
+                    call.meta,
+                    name=tool.ref.tool,
+                    headers=headers,
+                    notify=call.notify,
+                    timeout=self._settings.call_timeout,
+                )
+            )
+        except (UpstreamFailed, TimeoutError) as error:
+            failure = error if isinstance(error, UpstreamFailed) else UpstreamFailed("it does not answer in time")
+            log.warning("a call failed", server=spec.name, tool=tool.ref.tool, why=failure.detail, request_id=call.request_id)
+            self._discovery.note_failure(spec, failure)
+            maybe = "; the call may have been carried out" if failure.sent else ""
+            raise UpstreamError(f"The server {spec.name!r} cannot be reached right now{maybe}.") from None
+        if trace.caller.authority.superseded:
+            await self._decide(trace, tool, renew)  # revoked while it ran: the result is for nobody
+        trace.response_size = answer.size
+        if answer.result is None:
+            trace.outcome = "upstream_error" if answer.error and answer.error.code == INTERNAL_ERROR else "tool_error"
+        else:
+            failed = answer.result.get("isError")
+            trace.outcome = "tool_error" if failed is not None and failed.value is True else "ok"
+        return answer
+
+    async def _server_of(self, trace: _Trace, tool: Tool) -> ServerSpec:
+        project = await self._discovery.project(trace.caller.project, trace.caller.seen_revision)
+        spec = next((spec for spec in project.servers if spec.name == tool.ref.server), None)
+        if spec is None:
+            raise trace.unknown()
+        return spec
+
+    def _leave(self, trace: _Trace) -> None:
+        event = trace.event()
+        self._audit.note(event)
+        if self._on_decision is not None:
+            try:
+                self._on_decision(event)
+            except Exception:
+                log.exception("on_decision failed")

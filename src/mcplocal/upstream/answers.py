@@ -1,0 +1,103 @@
+"""What comes back from an upstream, and how asking it can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcplocal.json_text import Members, NotJson, read_object
+from mcplocal.wire import Era
+
+
+@dataclass(frozen=True)
+class RpcError:
+    """A JSON-RPC error an upstream answered with."""
+
+    code: int
+    message: str
+    data: Any = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A JSON-RPC response: the members of its result with their own text, or an error.
+
+    Attributes:
+        era: the era of the upstream that gave it, so of the shape of the result.
+        size: characters of the whole message.
+    """
+
+    era: Era
+    result: Members | None = None
+    error: RpcError | None = None
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Message:
+    """One JSON-RPC message an upstream sent: an answer, a request of its own, or a notification."""
+
+    id: Any = None
+    has_id: bool = False
+    method: str | None = None
+    params: Members = field(default_factory=dict)
+    result: Members | None = None
+    error: RpcError | None = None
+    size: int = 0
+
+    def answer(self, era: Era) -> Answer:
+        """This message as an answer."""
+        return Answer(era, self.result, self.error, self.size)
+
+
+Notify = Callable[[str, Members], None]
+"""Called with the method and parameters of each notification that belongs to a request under way. It must not wait:
+whoever calls it is reading for other requests too."""
+
+
+class UpstreamFailed(Exception):
+    """An upstream could not be asked, or gave no usable answer. It never leaves the gateway.
+
+    Attributes:
+        detail: for the log and the instance's status; a client is told no more than the server's name and ``sent``.
+        sent: whether the upstream may have received the request, and so may have acted on it.
+        lasting: whether asking again is pointless until the configuration changes (a refused credential or command).
+    """
+
+    def __init__(self, detail: str, *, sent: bool = False, lasting: bool = False) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.sent = sent
+        self.lasting = lasting
+
+
+def read_message(text: str) -> Message:
+    """The one JSON-RPC message ``text`` is.
+
+    Raises:
+        NotJson: it is none.
+    """
+    members = read_object(text, unique=False, within=("params", "result"))
+    if "jsonrpc" not in members or members["jsonrpc"].value != "2.0":
+        raise NotJson("it is no JSON-RPC 2.0 message")
+    has_id = "id" in members
+    identity = members["id"].value if has_id else None
+    if "method" in members:
+        method = members["method"].value
+        if not isinstance(method, str):
+            raise NotJson("its method is no string")
+        params = members["params"].value if "params" in members else None
+        return Message(identity, has_id, method, params if isinstance(params, dict) else {}, size=len(text))
+    if "error" in members:
+        error = members["error"].value
+        if not isinstance(error, dict) or not isinstance(error.get("code"), int) or isinstance(error.get("code"), bool):
+            raise NotJson("its error has no code")
+        found = RpcError(error["code"], str(error.get("message", "")), error.get("data"))
+        return Message(identity, has_id, error=found, size=len(text))
+    if "result" in members:
+        result = members["result"].value
+        if not isinstance(result, dict):
+            raise NotJson("its result is no object")
+        return Message(identity, has_id, result=result, size=len(text))
+    raise NotJson("it is neither request, notification nor response")

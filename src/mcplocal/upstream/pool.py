@@ -1,0 +1,131 @@
+"""The connections to upstreams: one per server and configuration, shared, unless its state could leak between callers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import NamedTuple, Protocol
+
+import aiohttp
+
+from mcplocal.catalog import ServerSpec
+from mcplocal.settings import Settings
+from mcplocal.upstream.answers import Answer
+from mcplocal.upstream.era import Call
+from mcplocal.upstream.http import HttpConnection, client_session
+from mcplocal.upstream.network_guard import NetworkGuard
+from mcplocal.upstream.stdio import StdioConnection
+from mcplocal.upstream.stdio_guard import StdioGuard
+from mcplocal.wire import Era
+
+
+class Connection(Protocol):
+    """What both transports offer."""
+
+    spec: ServerSpec
+
+    @property
+    def log_lines(self) -> tuple[str, ...]:
+        """The last lines a child wrote to stderr; none over HTTP."""
+
+    async def ready(self) -> Era:
+        """Connect and shake hands, if that has not been done."""
+
+    async def request(self, call: Call) -> Answer:
+        """The answer to one request."""
+
+    async def close(self) -> None:
+        """End it."""
+
+
+class Key(NamedTuple):
+    """What tells connections apart: the server, everything about reaching it, and whose state it may hold."""
+
+    server: str
+    digest: str
+    holder: str
+
+
+SHARED = ""
+"""The holder of a connection that keeps no state of any caller."""
+
+
+@dataclass(eq=False)
+class _Pooled:
+    connection: Connection
+    used_at: float = field(default_factory=monotonic)
+    busy: int = 0
+
+
+class Pool:
+    """Opens, keeps and closes connections."""
+
+    def __init__(self, settings: Settings, changed: Callable[[ServerSpec], None]) -> None:
+        """Build an empty pool; ``changed`` is called when a server says that its tools have changed."""
+        self._settings = settings
+        self._changed = changed
+        self._stdio_guard = StdioGuard(settings.stdio_allow)
+        self._network_guard = NetworkGuard(settings.upstream_networks)
+        self._session: aiohttp.ClientSession | None = None
+        self._pooled: dict[Key, _Pooled] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def connection(self, spec: ServerSpec, holder: str = SHARED) -> Connection:
+        """The connection to ``spec``, opened on first use.
+
+        Args:
+            spec: the server.
+            holder: for a server marked stateful, the session or principal whose state it is; ignored for others.
+        """
+        key = Key(spec.name, spec.digest, holder if spec.stateful else SHARED)
+        pooled = self._pooled.get(key)
+        if pooled is None:
+            pooled = self._pooled[key] = _Pooled(self._open(spec))
+        pooled.used_at = monotonic()
+        return pooled.connection
+
+    def _open(self, spec: ServerSpec) -> Connection:
+        def changed() -> None:
+            self._changed(spec)
+
+        if spec.transport == "stdio":
+            return StdioConnection(spec, self._stdio_guard, self._settings, changed)
+        if self._session is None:
+            self._session = client_session(self._network_guard, self._settings)
+        return HttpConnection(spec, self._session, self._settings, changed)
+
+    def release(self, holder: str) -> None:
+        """Close what holds the state of a session that ended."""
+        for key in [key for key in self._pooled if key.holder == holder and holder != SHARED]:
+            self._close_later(key)
+
+    def keep_only(self, current: Iterable[ServerSpec]) -> None:
+        """Close connections to servers or configurations that are in no project any more, and stateful ones long unused."""
+        wanted = {(spec.name, spec.digest) for spec in current}
+        now = monotonic()
+        for key, pooled in list(self._pooled.items()):
+            unused = now - pooled.used_at
+            unwanted = (key.server, key.digest) not in wanted and unused > self._settings.call_timeout
+            idle = key.holder != SHARED and unused > max(self._settings.idle_timeout, self._settings.call_timeout)
+            if unwanted or idle:
+                self._close_later(key)
+
+    def _close_later(self, key: Key) -> None:
+        pooled = self._pooled.pop(key)
+        task = asyncio.create_task(pooled.connection.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def log_lines(self, server: str) -> list[str]:
+        """What the children of ``server`` wrote to stderr last."""
+        return [line for key, pooled in self._pooled.items() if key.server == server for line in pooled.connection.log_lines]
+
+    async def close(self) -> None:
+        """Close everything, children included."""
+        for key in list(self._pooled):
+            self._close_later(key)
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
