@@ -57,7 +57,8 @@ def until(text: Any, now: datetime | None = None) -> str:
     if then is None:
         return NONE
     left = (then - (now or datetime.now(UTC))).total_seconds()
-    return in_words(left) if left > 0 else "expired"
+    # Half a second after it was made, something that lives 30 days is to say so.
+    return in_words(left + 1) if left > 0 else "expired"
 
 
 def _two(seconds: int, large: int, large_unit: str, small: int, small_unit: str) -> str:

@@ -53,7 +53,7 @@ def set_password(user: str | None, password: str | None, password_file: str | No
             raise InvalidInput(message, errors=[FieldError("old_password_file", message)])
         body = {}
         if own:
-            body["oldPassword"] = read_password(old_password_file, None, "Present password")
+            body["oldPassword"] = read_password(old_password_file, None, "Present password", flag="old_password_file")
         body["password"] = read_password(password_file, password, f"New password for {name}", again=True)
         plane.patch(USERS.path(name), body)
     print(f"password of user/{name} changed")

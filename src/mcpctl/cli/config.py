@@ -14,6 +14,7 @@ from mcpctl.cli.terminal import say
 from mcpctl.cli.verbs import CommandGroup
 from mcpctl.cli.words import ADDRESS, CONTEXT, PROJECT
 from mcpctl.client.contexts import Context, changing, config_path, load
+from mcpctl.client.target import check_bearer
 from mcpctl.errors import FieldError, InvalidInput, NotFound
 
 
@@ -99,7 +100,8 @@ def set_context(name: str, token_file: str | None, **flags: Any) -> None:
     """
     changes = {key: value for key, value in flags.items() if value is not None}
     if token_file:
-        changes |= {"token": read_secret(token_file, "token-file"), "user": None}
+        raw = read_secret(token_file, "token_file").strip()
+        changes |= {"token": check_bearer(raw, f"what {token_file} holds"), "user": None}
     with changing(config_path()) as contexts:
         before = contexts.by_name.get(name)
         if before is None and "server" not in changes:

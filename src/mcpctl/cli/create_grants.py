@@ -6,7 +6,6 @@ from typing import Any
 
 import rich_click as click
 
-from mcpctl.cli.ages import until
 from mcpctl.cli.connection import control_plane, project_or_default, target
 from mcpctl.cli.credentials import raw_token_flags, token_destination
 from mcpctl.cli.flags import connection_flags, old_binding_flag, output_flag, project_flag
@@ -108,8 +107,7 @@ def create_mcptoken(name: str, project: str | None, output: str, save_token: str
 
 def explain(made: Json, *, cloned: bool) -> None:
     """Say on standard error what was made, and what it will not do."""
-    left = until(made["expiresAt"])
-    ends = "it does not expire" if left == "never" else f"it expires in {left} ({made['expiresAt']})"
+    ends = f"it expires at {made['expiresAt']}" if made["expiresAt"] else "it does not expire"
     say(f"{MCPTOKENS.reference(made)} created for {made['owner']}; {ends}. Its secret is shown this once.")
     if not made["bindings"]:
         say("It has no bindings: it can connect and will see no tools. Bindings are given when a token is created, for")

@@ -39,7 +39,9 @@ def password_flags(function: Made) -> Made:
     return file(stdin(function))
 
 
-def read_password(password_file: str | None, password: str | None, prompt: str, *, again: bool = False) -> str:
+def read_password(
+    password_file: str | None, password: str | None, prompt: str, *, again: bool = False, flag: str = "password_file"
+) -> str:
     """The password from where the flags say, else asked for on the terminal.
 
     Args:
@@ -47,16 +49,17 @@ def read_password(password_file: str | None, password: str | None, prompt: str, 
         password: value of ``--password``, which is ``-`` or nothing.
         prompt: what to ask for on a terminal.
         again: ask twice, as for a new password.
+        flag: the parameter that ``password_file`` came from.
 
     Raises:
         InvalidInput: there is no password and nobody to ask.
     """
     if password_file or password:
-        return read_secret(password_file or "-", "password-file")
+        return read_secret(password_file or "-", flag)
     if not can_ask():
         raise InvalidInput(
             "there is no terminal to ask for the password on",
-            errors=[FieldError("password_file", "give --password-file FILE, or --password - for standard input")],
+            errors=[FieldError(flag, "name a file that holds it, or - for standard input")],
         )
     return ask_password(prompt, again=again)
 
@@ -136,9 +139,9 @@ def token_destination(output: str, save_token: str | None) -> Iterator[Callable[
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise _refuse("save-token", f"{path} exists and is not overwritten; choose another file") from None
+        raise _refuse("save_token", f"{path} exists and is not overwritten; choose another file") from None
     except OSError as error:
-        raise _refuse("save-token", f"{path} cannot be created: {error.strerror}") from None
+        raise _refuse("save_token", f"{path} cannot be created: {error.strerror}") from None
     with os.fdopen(handle, "w") as file:
         try:
             yield lambda answer, reference: _deliver(answer, reference, output, file)
@@ -168,4 +171,4 @@ def _read_file(path: Path) -> bytes:
 
 
 def _refuse(flag: str, message: str) -> InvalidInput:
-    return InvalidInput(message, errors=[FieldError("--" + flag, message)])
+    return InvalidInput(message, errors=[FieldError(flag, message)])

@@ -168,4 +168,4 @@ def _print(found: list[tuple[Kind, list[Json]]], output: str, *, single: bool, h
                 print()
             print_items(kind, items, output, headers=headers)
         elif not single:
-            say(f"No {kind.plural} found that you may view.")
+            say(f"No {kind.in_words} found that you may view.")

@@ -52,8 +52,9 @@ def login(
         CONTEXT.convert(named, None, ctx)
     name = named or context_for(saved, server)
     before = saved.by_name.get(name)
-    address = server or (before.server if before else DEFAULT_SERVER)
-    plain = bool(ctx.meta.get(PLAIN_HTTP_FLAG)) or bool(before and before.server == address and before.allow_plain_http)
+    beside = before or saved.by_name.get(saved.current or "")
+    address = server or (beside.server if beside else DEFAULT_SERVER)
+    plain = bool(ctx.meta.get(PLAIN_HTTP_FLAG)) or bool(beside and beside.server == address and beside.allow_plain_http)
     with ControlPlane(address, allow_plain_http=plain) as plane:
         user = username or _ask_user(address, before.user if before and before.server == address else None)
         secret = read_password(password_file, password, f"Password of {user} at {address}")

@@ -22,6 +22,12 @@ class Field:
     member: str
     form: Form = "text"
     show: Show = "table"
+    label: str = ""
+
+    @property
+    def described_as(self) -> str:
+        """What ``describe`` calls it."""
+        return self.label or self.title.capitalize()
 
     def cell(self, item: Json) -> str:
         """The member as one cell of a table."""
@@ -56,6 +62,7 @@ class Kind:
         described: ``describe`` knows it, since there is a route for one of it.
         deleted: ``delete`` knows it.
         goes_with_it: what else is gone when one is deleted.
+        many: several of them in a sentence, where that is not the plural.
     """
 
     plural: str
@@ -67,6 +74,12 @@ class Kind:
     described: bool = True
     deleted: bool = True
     goes_with_it: str = ""
+    many: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """Several of them, in a sentence."""
+        return self.many or self.plural
 
     @property
     def collection(self) -> str:
@@ -144,8 +157,8 @@ _CELLS: Final[dict[Form, Callable[[Json, Any], str]]] = {
     "who": _who,
 }
 
-_AGE = Field("AGE", "createdAt", "ago")
-_ID = Field("ID", "id", show="wide")
+_AGE = Field("AGE", "createdAt", "ago", label="Created")
+_ID = Field("ID", "id", show="wide", label="ID")
 
 USERS: Final = Kind(
     "users",
@@ -163,7 +176,7 @@ USERS: Final = Kind(
 GROUPS: Final = Kind(
     "groups",
     "group",
-    (Field("NAME", "name"), Field("SIZE", "members", "count"), _AGE, Field("MEMBERS", "members", "list", "wide"), _ID),
+    (Field("NAME", "name"), Field("MEMBERS", "members", "count"), _AGE, Field("NAMES", "members", "list", "wide"), _ID),
     goes_with_it="all that was granted to it",
 )
 SESSIONS: Final = Kind(
@@ -235,6 +248,7 @@ RBAC: Final = Kind(
         Field("READ-ONLY", "readOnly", "flag", "wide"),
     ),
     goes_with_it="what it grants, and what it denies",
+    many="RBAC definitions",
 )
 MCPTOKENS: Final = Kind(
     "mcptokens",
@@ -247,12 +261,12 @@ MCPTOKENS: Final = Kind(
         Field("EXPIRES", "expiresAt", "until"),
         Field("LAST USED", "lastUsedAt", "ago"),
         _AGE,
-        Field("RBAC", "rbacMode", "text", "wide"),
+        Field("RBAC", "rbacMode", "text", "wide", "RBAC mode"),
         Field("BINDINGS", "bindings", "list", "wide"),
         Field("DESCRIPTION", "description", "text", "wide"),
         Field("REVOKED", "revokedAt", "ago", "describe"),
         _ID,
-        Field("SHA-256", "tokenSha", "text", "describe"),
+        Field("SHA-256", "tokenSha", "text", "describe", "SHA-256"),
     ),
     aliases=("token", "tokens"),
     in_project=True,
@@ -279,6 +293,7 @@ AUDIT: Final = Kind(
     identity="id",
     described=False,
     deleted=False,
+    many="audit rows",
 )
 
 KINDS: Final = (USERS, GROUPS, SESSIONS, PROJECTS, SERVERS, INSTANCES, RBAC, MCPTOKENS, AUDIT)

@@ -74,15 +74,26 @@ def resolve(
     plain = allow_plain_http or _switched_on(environ)
     token = environ.get("MCPCTL_TOKEN", "").strip() or None
     source: TokenSource | None = "MCPCTL_TOKEN" if token else None
-    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
-        raise InvalidSetting("MCPCTL_TOKEN is not a bearer: it must be one word of printable ASCII")
+    if token is not None:
+        check_bearer(token, "MCPCTL_TOKEN")
     if saved is None:
         return Target(address, token, source, name, None, plain)
     same_server = address is None or origin(address) == origin(saved.server)
     if token is None and same_server and saved.token:
-        token, source = saved.token, "context"
+        token, source = check_bearer(saved.token, f"the token of the context {name!r}"), "context"
     plain = plain or (same_server and saved.allow_plain_http)
     return Target(address or saved.server, token, source, name, saved.project, plain)
+
+
+def check_bearer(text: str, what: str) -> str:
+    """``text`` if it can stand in an Authorization header.
+
+    Raises:
+        InvalidSetting: it cannot; the sentence names ``what`` and never shows the value.
+    """
+    if text and text.isascii() and text.isprintable() and " " not in text:
+        return text
+    raise InvalidSetting(f"{what} is not a bearer: a bearer is one word of printable ASCII")
 
 
 def _from_environment(address: str) -> str:
