@@ -155,6 +155,7 @@ class _Reader:
             for origin, fields in lines:
                 if fields[0] == kind:
                     self._line(kind, origin, fields)
+        self.findings.sort(key=lambda finding: (finding.file, finding.line))
         if model is None or self.findings:
             return None
         return PolicyFiles.of(model, Roles(self.role_links), self.rules, self.memberships, self.digest.hexdigest())
@@ -282,10 +283,12 @@ class _Reader:
     def _rule(self, origin: Origin, subject: str, role: str, word: str, name: str, effect: str) -> tuple[str, ...]:
         self._checked(origin, "p", names.parse_subject, subject)
         resource = self._checked(origin, "p", vocabulary.resource, word, any_allowed=True)
-        valid = {ADMIN, *OPERATIONS} if resource == OPERATIONS_RESOURCE else self.roles
-        if resource and role not in valid and (self.every_file_is_read or resource == OPERATIONS_RESOURCE):
+        operation = resource == OPERATIONS_RESOURCE
+        valid = {ADMIN, *OPERATIONS} if operation else self.roles if resource else {*self.roles, *OPERATIONS}
+        role_is_known = role in valid
+        if not role_is_known and (operation or self.every_file_is_read):
             self._find(*origin, f"unknown role {shown(role)}", _cure(role, sorted(valid)))
-        elif resource:
+        if resource and (role_is_known or not operation):  # what the name of an operation may be hangs on which it is
             self._checked(origin, "p", names.check_bound_name, resource, name, role)
         if effect not in (ALLOW, DENY):
             self._find(*origin, f"unknown effect {shown(effect)}", _cure(effect, (ALLOW, DENY)))

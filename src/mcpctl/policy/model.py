@@ -142,7 +142,7 @@ class _Definitions(Config):  # type: ignore[misc]
         if section not in SECTIONS:
             close = nearest(section[:80], list(SECTIONS))
             hint = f"; did you mean {close!r}?" if close else ""
-            raise InvalidModel(f"model.conf has no section {section[:80]!r}{hint}", _line_of(self.text, option))
+            raise InvalidModel(f"model.conf has no section {section[:80]!r}{hint}", _line_of(self.text, f"[{section}]"))
         if option not in SECTIONS[section]:
             raise InvalidModel(
                 f"nothing reads {option[:80]!r} in [{section}]; a matcher on several lines has '\\' at the end of each but the "
@@ -165,7 +165,7 @@ def _check_definitions(text: str) -> None:
 
 
 def _line_of(text: str, *options: str, last: bool = False) -> int:
-    """The line on which one of ``options`` is defined, the first or the last such line; 0 if there is none."""
-    pattern = "|".join(re.escape(option) for option in options)
-    found = [n for n, line in enumerate(text.split("\n"), start=1) if re.match(rf"\s*(?:{pattern})\s*=", line)]
+    """The line on which one of ``options`` or sections stands, the first or the last such line; 0 if there is none."""
+    lines = [line.partition("=")[0].strip() for line in text.split("\n")]
+    found = [number for number, line in enumerate(lines, start=1) if line in options]
     return found[-1 if last else 0] if found else 0
