@@ -69,6 +69,7 @@ def mcpctl(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
         if name.startswith("MCPCTL_") or name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
             monkeypatch.delenv(name)
     home = tmp_path / "home"
+    home.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
     monkeypatch.setenv("COLUMNS", "80")

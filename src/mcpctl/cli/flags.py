@@ -23,7 +23,6 @@ CONNECTION: Final = "Connection"
 
 def _keep(key: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     def keep(ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
-        ctx.meta[COMMAND] = ctx.command
         if value:
             ctx.meta[key] = value
         return value

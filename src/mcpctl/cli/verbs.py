@@ -12,6 +12,7 @@ import rich_click as click
 from click.exceptions import NoSuchCommand
 from rich_click import RichContext, RichHelpFormatter
 
+from mcpctl.cli.flags import COMMAND
 from mcpctl.cli.resources import KINDS, kind_called
 from mcpctl.errors import InvalidInput
 
@@ -62,6 +63,11 @@ class Command(click.RichCommand):
         super().__init__(*args, **kwargs)
         self.help = _lines_kept(self.help)
         self.panels = [*self.panels, click.RichOptionPanel("Arguments"), click.RichOptionPanel("Options")]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carry it out; whatever goes wrong is told in the words of its flags."""
+        ctx.meta[COMMAND] = self
+        return super().invoke(ctx)
 
 
 class CommandGroup(click.RichGroup):

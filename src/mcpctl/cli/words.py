@@ -26,12 +26,12 @@ class Ruled(click.ParamType[str]):
         self._check = check
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """``value``, if the rule allows it."""
+        """``value`` as the function gives it back, if the rule allows it."""
         try:
-            self._check(value)
+            found = self._check(value)
         except InvalidInput as error:
             self.fail(error.detail, param, ctx)
-        return str(value)
+        return found if isinstance(found, str) else str(value)
 
 
 class OneOf(click.Choice[str]):

@@ -1,0 +1,196 @@
+"""What answers look like: ages, tables, documents, references."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from mcpctl.cli.ages import ago, in_words, until
+from mcpctl.cli.resources import KINDS, kind_called, targets
+from mcpctl.cli.tables import plain_lines
+from mcpctl.cli.terminal import printable
+from mcpctl.errors import InvalidInput
+from tests.cli.conftest import Mcpctl
+from tests.cli.recording import Recording
+
+SECOND, MINUTE, HOUR, DAY, YEAR = 1, 60, 3600, 86_400, 365 * 86_400
+
+LENGTHS = (
+    (0, "0s"),
+    (-5, "0s"),
+    (SECOND, "1s"),
+    (70 * SECOND, "70s"),
+    (2 * MINUTE, "2m"),
+    (4 * MINUTE + 50, "4m50s"),
+    (10 * MINUTE, "10m"),
+    (179 * MINUTE, "179m"),
+    (3 * HOUR, "3h"),
+    (3 * HOUR + 25 * MINUTE, "3h25m"),
+    (8 * HOUR, "8h"),
+    (47 * HOUR, "47h"),
+    (2 * DAY, "2d"),
+    (2 * DAY + 2 * HOUR, "2d2h"),
+    (8 * DAY + 2 * HOUR, "8d"),
+    (500 * DAY, "500d"),
+    (2 * YEAR, "2y"),
+    (2 * YEAR + 3 * DAY, "2y3d"),
+    (8 * YEAR, "8y"),
+)
+"""After kubectl's own table, ``k8s.io/apimachinery/pkg/util/duration``."""
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("seconds", "words"), LENGTHS)
+def test_lengths_of_time_read_as_in_kubectl(seconds: int, words: str) -> None:
+    assert words == in_words(seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "past", "future"),
+    [
+        (None, "-", "never"),
+        ("2029-12-29T00:00:00.000Z", "3d", "expired"),
+        ("2030-01-31T00:00:00.000Z", "0s", "30d"),
+        ("not a time", "-", "-"),
+        (7, "-", "-"),
+    ],
+)
+def test_times_read_as_ages_and_as_what_is_left(text: Any, past: str, future: str) -> None:
+    assert (past, future) == (ago(text, NOW), until(text, NOW))
+
+
+def test_what_lives_thirty_days_says_so_right_after_it_was_made() -> None:
+    assert "30d" == until((NOW + timedelta(days=30)).isoformat(), NOW + timedelta(milliseconds=400))
+
+
+def test_columns_are_as_wide_as_their_widest_cell_and_nothing_is_cut_off() -> None:
+    long = "x" * 300
+    assert ["NAME   WHAT", "a      b", f"{long[:4]}   {long}"] == plain_lines([["NAME", "WHAT"], ["a", "b"], [long[:4], long]])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ünïcode", "plain ünïcode"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
+        ("\x9b2J", "\\x9b2J"),
+        ("\u202eevil", "\\u202eevil"),
+        ("\x00", "\\x00"),
+    ],
+)
+def test_nothing_a_server_sends_steers_the_terminal(text: str, shown: str) -> None:
+    assert shown == printable(text)
+
+
+USERS = [
+    {
+        "id": "01J0000000000000000000000A",
+        "name": "alice",
+        "service": False,
+        "disabled": False,
+        "groups": ["Group:ops", "Group:dev"],
+        "createdAt": "2020-01-01T00:00:00Z",
+    },
+    {
+        "id": "01J0000000000000000000000B",
+        "name": "bot\x1b[2J",
+        "service": True,
+        "disabled": True,
+        "groups": [],
+        "createdAt": "2020-01-01T00:00:00Z",
+    },
+]
+
+
+@pytest.fixture
+def with_users(mcpctl: Mcpctl, recording: Recording) -> Mcpctl:
+    mcpctl.use(recording.address)
+    recording.say({"items": USERS, "nextCursor": None})
+    return mcpctl
+
+
+def test_a_table_in_a_pipe_is_plain_and_aligned(with_users: Mcpctl) -> None:
+    head, alice, bot = with_users.ok("get", "users").splitlines()
+    assert ["NAME", "STATUS", "SERVICE", "GROUPS", "AGE"] == head.split()
+    assert ["alice", "enabled", "no", "Group:ops,Group:dev"] == alice.split()[:4]
+    assert ["bot\\x1b[2J", "disabled", "yes", "-"] == bot.split()[:4]
+    assert head.index("STATUS") == alice.index("enabled") == bot.index("disabled")
+
+
+def test_titles_can_be_left_out(with_users: Mcpctl) -> None:
+    assert "NAME" not in with_users.ok("get", "users", "--no-headers")
+
+
+def test_wide_shows_more_columns(with_users: Mcpctl) -> None:
+    assert "01J0000000000000000000000A" in with_users.ok("get", "users", "-o", "wide")
+
+
+def test_json_and_yaml_hold_the_answer_as_it_came(with_users: Mcpctl) -> None:
+    assert {"items": USERS} == json.loads(with_users.ok("get", "users", "-o", "json"))
+    assert {"items": USERS} == YAML(typ="safe", pure=True).load(with_users.ok("get", "users", "-o", "yaml"))
+
+
+def test_one_thing_is_printed_as_itself_and_not_as_a_list(mcpctl: Mcpctl, recording: Recording) -> None:
+    mcpctl.use(recording.address)
+    recording.say(USERS[0])
+    assert USERS[0] == json.loads(mcpctl.ok("get", "user", "alice", "-o", "json"))
+
+
+def test_names_are_references_every_command_takes_back(with_users: Mcpctl, recording: Recording) -> None:
+    assert "user/alice" == with_users.ok("get", "users", "-o", "name").splitlines()[0]
+    recording.say(USERS[0])
+    with_users.ok("get", "user/alice")
+    assert ["/api/v1/users/alice"] == [asked.path for asked in recording.asked]
+
+
+def test_an_empty_list_says_so_beside_the_output(mcpctl: Mcpctl, recording: Recording) -> None:
+    mcpctl.use(recording.address)
+    recording.say({"items": [], "nextCursor": None})
+    ran = mcpctl("get", "rbac")
+    assert (0, "", "No RBAC definitions found that you may view.\n") == (ran.code, ran.out, ran.err)
+    assert {"items": []} == json.loads(mcpctl.ok("get", "rbac", "-o", "json"))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["users"], [("users", None)]),
+        (["USER"], [("users", None)]),
+        (["users,groups"], [("users", None), ("groups", None)]),
+        (["user", "a", "b"], [("users", "a"), ("users", "b")]),
+        (["user/a", "server/b"], [("users", "a"), ("servers", "b")]),
+        (["token/demo/ci"], [("mcptokens", "demo/ci")]),
+        (["mcptokens", "demo/ci", "x"], [("mcptokens", "demo/ci"), ("mcptokens", "x")]),
+        (["instance/time/gw"], [("instances", "time/gw")]),
+    ],
+)
+def test_arguments_name(words: list[str], expected: list[tuple[str, str | None]]) -> None:
+    assert expected == [(kind.plural, name) for kind, name in targets(words)]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["usres"], "did you mean 'users'?"),
+        (["zzz"], "it is one of users, groups"),
+        (["users,groups", "a"], "names go with one kind"),
+        (["user/a", "b"], "'b' has no kind"),
+        (["user/"], "has no kind"),
+    ],
+)
+def test_arguments_that_name_nothing_are_refused(words: list[str], said: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        list(targets(words))
+    assert said in refused.value.detail
+
+
+def test_no_word_means_two_kinds() -> None:
+    words = [word for kind in KINDS for word in {kind.plural, kind.singular, *kind.aliases}]
+    assert sorted(set(words)) == sorted(words)
+    assert [kind.plural for kind in KINDS] == [kind_called(kind.singular).plural for kind in KINDS]
