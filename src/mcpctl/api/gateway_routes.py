@@ -40,18 +40,21 @@ async def watch(control: ControlPlane, request: HttpRequest, call: Call, princip
 
 async def _events(control: ControlPlane, bearer: str, principal: Principal, source: str) -> AsyncIterator[bytes]:
     loop, changed, touched = asyncio.get_running_loop(), asyncio.Event(), set[str]()
+    number = 0
 
-    def note(topics: frozenset[str]) -> None:
+    def note(heard: int, topics: frozenset[str]) -> None:
+        nonlocal number
+        number = heard
         touched.update(topics)
         changed.set()
 
-    def hear(_number: int, topics: frozenset[str]) -> None:
-        loop.call_soon_threadsafe(note, topics)
+    def hear(heard: int, topics: frozenset[str]) -> None:
+        loop.call_soon_threadsafe(note, heard, topics)
 
     unsubscribe = control.feed.subscribe(hear)
     try:
-        sent = control.feed.revision
-        yield _event(sent, None)
+        number = control.feed.revision
+        yield _event(number, None)
         while not control.draining:
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), HEARTBEAT)
@@ -63,7 +66,7 @@ async def _events(control: ControlPlane, bearer: str, principal: Principal, sour
                     return
             if not control.feed.fresh:
                 continue  # silence: who cannot see the revision must not say that nothing changed
-            told, number = sorted(touched), control.feed.revision
+            told = sorted(touched)
             touched.clear()
             names_subjects = bool(decide(principal.authority, "gateway", OPERATIONS_RESOURCE, "*"))
             yield _event(number, (told if len(told) <= MOST_TOPICS else ["*"]) if names_subjects else None)

@@ -25,8 +25,9 @@ from mcpctl.wire.shapes import Page
 async def introspect(control: ControlPlane, request: HttpRequest, call: Call) -> wire.Introspection:
     """What the presented bearer is; a bad one is told why, to nobody but whoever presents it."""
     bearer = access.bearer_of(request)
+    revision = control.feed.revision  # before the look-up: what is remembered then is true of this revision
     try:
-        return tokens.introspected(await access.principal_of(control, bearer, call.source))
+        return tokens.introspected(await access.principal_of(control, bearer, call.source), revision)
     except NotAuthenticated as reason:
         return tokens.not_active(reason)
 
@@ -45,8 +46,9 @@ async def introspect_for_resource_server(
     form = parse_qs(body.decode("latin-1"), keep_blank_values=True)
     if len(form.get("token", [])) != 1:
         raise InvalidInput("the form must have one member 'token'")
+    revision = control.feed.revision
     try:
-        found = tokens.introspected(await access.principal_of(control, form["token"][0], call.source))
+        found = tokens.introspected(await access.principal_of(control, form["token"][0], call.source), revision)
     except NotAuthenticated:
         return JSONResponse({"active": False})
     return JSONResponse({k: v for k, v in found.model_dump(mode="json", by_alias=True).items() if k != "reason"})

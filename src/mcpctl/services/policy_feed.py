@@ -83,7 +83,11 @@ class PolicyFeed:
             if number == self.revision + 1:
                 self._publish(number, topics)
             elif number > self.revision:  # another process came in between
-                self._look()
+                try:
+                    self._look()
+                except Exception:
+                    self._looked_at = 0.0  # nothing remembered is trusted until a look succeeds
+                    raise
 
     def _look(self) -> None:
         with self._lock:
@@ -96,7 +100,10 @@ class PolicyFeed:
     def _publish(self, number: int, topics: frozenset[str]) -> None:
         self.revision = number
         for listener in self._listeners:
-            listener(number, topics)
+            try:
+                listener(number, topics)
+            except Exception:  # one that is gone must not keep the others from hearing
+                logger.exception("a listener did not take revision %s", number)
 
     def _keep_looking(self) -> None:
         connection: psycopg.Connection | None = None

@@ -203,8 +203,8 @@ def shown(db: Db, token: Token, now: float) -> wire.Token:
     )
 
 
-def introspected(principal: Principal) -> wire.Introspection:
-    """What a good bearer is."""
+def introspected(principal: Principal, revision: int) -> wire.Introspection:
+    """What a good bearer is, as of ``revision``: nothing it was built from has changed since."""
     authority = principal.authority
     return wire.Introspection(
         active=True,
@@ -220,7 +220,7 @@ def introspected(principal: Principal) -> wire.Introspection:
         owner=f"User:{principal.user}" if principal.is_token else None,
         bindings=[str(rule.binding) for rule in authority.own.rules],
         topics=sorted(authority.topics),
-        revision=authority.revision,
+        revision=max(revision, authority.revision),
     )
 
 

@@ -1,0 +1,5 @@
+"""``python -m mcpctl`` is ``mcpctl``."""
+
+from mcpctl.main import main
+
+main()
