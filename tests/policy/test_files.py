@@ -126,7 +126,7 @@ def test_a_bad_line_is_reported_with_its_line_what_is_wrong_and_the_cure(
     ("more", "expected"),
     [
         ({"model.conf": None}, "model.conf: there is no such file; create it"),
-        ({"model.conf": ""}, "model.conf: model.conf cannot be read as a Casbin model"),
+        ({"model.conf": ""}, "model.conf: model.conf does not define 'r' in [request_definition]"),
         ({"model.conf": "\ufeff" + MODEL_TEXT}, "model.conf:1: it begins with a byte order mark; save it as UTF-8 without BOM"),
         ({"a.csv": "\ufeff" + GOOD}, "a.csv:1: it begins with a byte order mark; save it as UTF-8 without BOM"),
         ({"a.csv": GOOD.encode("utf-16")}, "a.csv:1: it is not UTF-8 but UTF-16; save it as UTF-8 without BOM"),

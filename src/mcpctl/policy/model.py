@@ -125,7 +125,7 @@ class PolicyModel:
                     raise ValueError(f"it asks the clock ({CLOCK}), and answers are remembered")
                 name = re.sub(r"^([rp])_", r"\1.", node.id)
                 raise ValueError(f"nothing is called {name!r}")
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in callable_names:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
                 raise ValueError(f"{node.func.id!r} is not a function")
         return tree
 
@@ -139,6 +139,8 @@ class _Definitions(Config):  # type: ignore[misc]
         self._parse_buffer(StringIO(text))
 
     def add_config(self, section: str, option: str, value: str) -> None:
+        if not section:
+            raise InvalidModel(f"{option[:80]!r} stands before any section of model.conf", _line_of(self.text, option))
         if section not in SECTIONS:
             close = nearest(section[:80], list(SECTIONS))
             hint = f"; did you mean {close!r}?" if close else ""
@@ -159,9 +161,13 @@ class _Definitions(Config):  # type: ignore[misc]
 
 def _check_definitions(text: str) -> None:
     try:
-        _Definitions(text)
+        definitions = _Definitions(text)
     except RuntimeError as error:
         raise InvalidModel(f"model.conf cannot be read as a Casbin model: {error}") from None
+    for section, options in SECTIONS.items():
+        for option in options:
+            if not definitions.get(f"{section}::{option}"):
+                raise InvalidModel(f"model.conf does not define {option!r} in [{section}]", _line_of(text, f"[{section}]"))
 
 
 def _line_of(text: str, *options: str, last: bool = False) -> int:
