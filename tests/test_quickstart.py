@@ -77,7 +77,8 @@ def start(directory: Path, *flags: str) -> Running:
     command = [sys.executable, "-m", "mcpctl", "quickstart", "--json", "--dir", str(directory)]
     ports = ["--listen", "127.0.0.1:0", "--gateway-listen", "127.0.0.1:0"]
     with (directory.parent / "stderr").open("w") as errors:
-        process = subprocess.Popen([*command, *ports, *flags], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+        whole = [*command, *ports, *flags]
+        process = subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, (directory.parent / "stderr").read_text()
