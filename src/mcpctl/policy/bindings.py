@@ -76,7 +76,7 @@ def parse(text: str, roles: Collection[str] = BUILT_IN_ROLES) -> Binding:
     """
     if len(text) > LONGEST:
         raise InvalidBinding(f"{shown(text)} is longer than any binding: at most {LONGEST} characters")
-    if new_form := _from_old_form(text, roles):
+    if new_form := from_old_form(text, roles):
         raise InvalidBinding(f"{text.strip()!a} is the old form; write {new_form!a}")
     found = _split(text)
     if "action" in found:
@@ -170,7 +170,7 @@ def _at(text: str, column: int, what: str, close: str | None = None, valid: Coll
     return f"column {column} of {text!a}: {what}"
 
 
-def _from_old_form(text: str, roles: Collection[str]) -> str | None:
+def from_old_form(text: str, roles: Collection[str]) -> str | None:
     """What ``role:resource[:name]`` or ``operation[:project]``, the form of old, is called now; else ``None``."""
     first, *rest = [word.strip(_BLANKS) for word in text.split(":")]
     if "," in text or first in _KEYS or not 1 <= len(rest) <= 2 or not all(rest):
