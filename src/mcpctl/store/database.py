@@ -7,6 +7,7 @@ answer happen one after another, and what a write has read is still true when it
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from sqlalchemy.orm import Session
 from mcpctl.errors import InvalidSetting, StoreUnavailable
 from mcpctl.store import revisions
 from mcpctl.store.schema import Revision
+
+logger = logging.getLogger(__name__)
 
 BUSY_SECONDS: Final = 30
 """How long a writer waits for another one."""
@@ -112,12 +115,10 @@ class Database:
             session.flush()
             if transaction.topics:
                 number = revisions.advance(session, transaction.topics, notify=not self.is_sqlite)
-            session.commit()
-            connection.commit()
+            _commit(session, connection)
             # Published before the next writer may begin, so listeners hear of revisions in order.
             if transaction.topics:
-                for listener in self._listeners:
-                    listener(number, frozenset(transaction.topics))
+                self._publish(number, frozenset(transaction.topics))
 
     @contextmanager
     def append(self) -> Iterator[Session]:
@@ -128,8 +129,15 @@ class Database:
         """
         with _translated(), self._connection(write=True) as connection, Session(connection) as session:
             yield session
-            session.commit()
-            connection.commit()
+            session.flush()
+            _commit(session, connection)
+
+    def _publish(self, number: int, topics: frozenset[str]) -> None:
+        for listener in self._listeners:
+            try:
+                listener(number, topics)
+            except Exception:  # what is committed stays committed: the writer must not be told that it failed
+                logger.exception("a listener did not take revision %s", number)
 
     @contextmanager
     def _connection(self, *, write: bool) -> Iterator[Connection]:
@@ -155,6 +163,16 @@ def _sqlite_engine(url: Any) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _commit(session: Session, connection: Connection) -> None:
+    try:
+        session.commit()
+        connection.commit()
+    except DBAPIError as error:
+        # The driver may still be inside the transaction, and the pool would hand that to the next request.
+        connection.invalidate()
+        raise StoreUnavailable("the database failed while committing: look whether it took effect before repeating") from error
 
 
 @contextmanager

@@ -1,0 +1,65 @@
+"""Migrations make the very schema the program uses, once, however many processes start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from mcpctl.store.database import Database
+from mcpctl.store.migrate import migrate
+from mcpctl.store.schema import Base
+from tests.store.processes import three_at_once
+from tests.store.rows import dump
+
+IMPORTS = "from mcpctl.store.database import Database; from mcpctl.store.migrate import migrate"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of each kind in which nothing stands."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    with request.getfixturevalue("postgres").fresh() as url:
+        database = Database(url)
+        with database.engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+        database.close()
+        yield url
+
+
+def test_three_processes_that_start_at_once_migrate_once(empty_url: str) -> None:
+    three_at_once(IMPORTS, "migrate(Database(sys.argv[1]))", empty_url)
+    database = Database(empty_url)
+    found = dump(database)
+    with database.engine.connect() as connection:
+        assert 1 == connection.execute(text("SELECT count(*) FROM alembic_version")).scalar_one()
+    database.close()
+    assert ["(1, 1, '')"] == found.pop("revision")
+    assert {()} == {tuple(rows) for rows in found.values()}
+
+
+def test_the_migrations_make_the_schema_the_program_uses(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": not database.is_sqlite})
+        assert [] == compare_metadata(context, Base.metadata)
+
+
+def test_every_foreign_key_takes_its_rows_along(database: Database) -> None:
+    """Services delete dependents themselves; the cascade is the net below."""
+    inspector = inspect(database.engine)
+    keys = [key for table in inspector.get_table_names() for key in inspector.get_foreign_keys(table)]
+    assert len(keys) == 9
+    assert {"CASCADE"} == {key["options"].get("ondelete") for key in keys}
+
+
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    before = dump(database)
+    migrate(database)
+    assert before == dump(database)
