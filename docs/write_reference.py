@@ -11,7 +11,7 @@ import click
 
 from mcpctl import errors, settings
 from mcpctl.api.app import OPERATIONS
-from mcpctl.main import main
+from mcpctl.main import cli
 from mcpctl.policy import files, vocabulary
 from mcpctl.policy.decision import TOKEN_NEVER_IN_WORDS
 from mcpctl.shipped import shipped
@@ -83,7 +83,9 @@ def _default(value: object) -> str:
 def vocabulary_page() -> str:
     """Actions, operations, resources and the shipped roles."""
     policy = files.read(shipped("policies"))
-    roles = "\n".join(f"| `{role}` | {', '.join(policy.roles.actions(role))} |" for role in policy.roles.names if role != "admin")
+    roles = "\n".join(
+        f"| `{role}` | {', '.join(policy.roles.actions(role))} |" for role in policy.roles.names if role != "admin"
+    )
     never = "\n".join(f"- {words}" for words in TOKEN_NEVER_IN_WORDS)
     return f"""# Words of the policy
 
@@ -130,7 +132,7 @@ def commands_page() -> str:
                 if below is not None and not below.hidden:
                     yield from sections(below, f"{path} {name}", context)
 
-    return "# Commands\n\n" + "\n".join(sections(main, "mcpctl", None))
+    return "# Commands\n\n" + "\n".join(sections(cli, "mcpctl", None))
 
 
 def _plain(command: click.Command, context: click.Context) -> str:

@@ -39,7 +39,7 @@ from mcplocal import settings as gateway_settings
     "directory",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(platformdirs.user_data_dir("mcpctl")) / "quickstart",
-    show_default=True,
+    show_default="quickstart in your data directory",
     help="Where everything is kept: database, policies, credentials. Only you can read it.",
 )
 @click.option(

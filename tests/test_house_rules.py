@@ -1,0 +1,94 @@
+"""The house rules, executable: the map is true, the reference is current, names and places are where they should be."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from mcpctl import errors, settings
+from mcpctl.errors import Problem
+from mcpctl.policy import vocabulary
+
+ROOT = Path(__file__).parent.parent
+TRACKED = [
+    Path(line)
+    for line in subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+]
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
+
+
+def reference() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("write_reference", ROOT / "docs" / "write_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["errors.md", "settings.md", "vocabulary.md", "api.md", "commands.md"])
+def test_the_reference_says_what_the_code_says(page: str) -> None:
+    """Written in a process of its own: which commands were imported before would show in their help."""
+    script = "import docs.write_reference as w, sys; sys.stdout.write(w.rendered(sys.argv[1]))"
+    written = subprocess.run([sys.executable, "-c", script, page], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert written == (ROOT / "docs" / page).read_text(), "run 'make docs'"
+
+
+def test_every_path_that_architecture_names_exists() -> None:
+    named = re.findall(r"`((?:src|tests|docs|policies|migrations)/[^`\s…]*)`", ARCHITECTURE)
+    assert [] == [path for path in named if not (ROOT / path).exists()]
+    assert len(named) > 20
+
+
+def test_every_room_has_its_row_in_architecture() -> None:
+    rooms = sorted({f"{path.parent}/" for path in TRACKED if path.parts[0] == "src" and path.name == "__init__.py"})
+    assert [] == [room for room in rooms if room not in ARCHITECTURE and room != "src/mcpctl/"]
+
+
+def test_every_word_of_the_policy_is_documented() -> None:
+    page = (ROOT / "docs" / "vocabulary.md").read_text()
+    words = (*vocabulary.ACTIONS, *vocabulary.OPERATIONS, *vocabulary.RESOURCES, vocabulary.ADMIN)
+    assert [] == [word for word in words if f"`{word}`" not in page]
+
+
+def test_every_setting_is_documented() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    assert [] == [setting.name for setting in settings.SETTINGS if f"`{setting.name}`" not in page]
+
+
+def every_error(kind: type[Problem] = Problem) -> list[type[Problem]]:
+    return [
+        kind,
+        *(one for below in kind.__subclasses__() if below.__module__ == errors.__name__ for one in every_error(below)),
+    ]
+
+
+def test_every_error_has_a_code_of_its_own_stands_in_the_tree_and_is_documented() -> None:
+    page, tree = (ROOT / "docs" / "errors.md").read_text(), errors.__doc__ or ""
+    codes = [kind.code for kind in every_error()]
+    assert len(codes) == len(set(codes))
+    assert [] == [kind.__name__ for kind in every_error() if kind.__name__ not in tree]
+    assert [] == [kind.code for kind in every_error() if f"| `{kind.code}` |" not in page]
+
+
+@pytest.mark.parametrize("word", ["utils", "helpers", "common", "manager", "misc"])
+def test_no_file_is_called_after_nothing(word: str) -> None:
+    assert [] == [path for path in TRACKED if path.suffix == ".py" and word in path.stem.lower().split("_")]
+
+
+def test_no_tracked_file_names_a_package_registry_or_a_path_of_somebodys_machine() -> None:
+    hosts = re.compile(r"pypi\.org|files\.pythonhosted|registry\.npmjs|deb\.debian\.org|proxy\.golang", re.IGNORECASE)
+    homes = re.compile(r"(?<![\w.])/(?:root|home/\w+|Users/\w+|work/\w+)/")
+    found = []
+    for path in TRACKED:
+        if path.name == "test_house_rules.py" or path.suffix in {".png", ".svg"} or not (ROOT / path).is_file():
+            continue
+        text = (ROOT / path).read_text(encoding="utf-8", errors="replace")
+        found += [f"{path}: {match[0]}" for match in [*hosts.finditer(text), *homes.finditer(text)]]
+    assert [] == found
