@@ -46,7 +46,6 @@ class Recording:
 
     def next(self, asked: Asked) -> Response:
         """The answer to this request."""
-        self.asked.append(asked)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return answer(asked) if callable(answer) and not isinstance(answer, Response) else answer
 
@@ -54,11 +53,12 @@ class Recording:
         """The ASGI application."""
         request = Request(scope, receive)
         raw = await request.body()
-        if self.slow:
-            await asyncio.sleep(self.slow)
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ") or None
         path = scope["raw_path"].decode()
         asked = Asked(request.method, path, dict(request.query_params), bearer, json.loads(raw) if raw else None)
+        self.asked.append(asked)
+        if self.slow:
+            await asyncio.sleep(self.slow)
         await self.next(asked)(scope, receive, send)
 
 

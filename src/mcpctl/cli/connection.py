@@ -38,8 +38,12 @@ def control_plane(found: Target | None = None) -> ControlPlane:
         MissingCredential: nobody is logged in.
         InvalidSetting: the credential would cross a network unencrypted, or as ``target``.
     """
+    import stamina.instrumentation
+
     found = found or target()
     server, token = found.require()
+    # Otherwise a second attempt is logged, to standard output, where somebody reads JSON.
+    stamina.instrumentation.set_on_retry_hooks(())
     return ControlPlane(server, token, allow_plain_http=found.allow_plain_http)
 
 

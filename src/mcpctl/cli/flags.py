@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import rich_click as click
 
 from mcpctl.cli.words import PROJECT, OneOf, from_old_form
+from mcpctl.errors import InvalidInput
 
 Made = TypeVar("Made", bound=Callable[..., Any])
 
@@ -82,8 +83,13 @@ def old_binding_flag(new_flag: str) -> Callable[[Made], Made]:
 
     def refuse(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> None:
         if value:
-            said = "\n".join(f"  {new_flag} {from_old_form(text).removeprefix('write ')}" for text in value)
-            raise click.UsageError(f"--binding is gone; write\n{said}")
+            raise click.UsageError("\n".join(["--binding is gone; write", *(f"  {answer(text)}" for text in value)]))
+
+    def answer(text: str) -> str:
+        try:
+            return f"{new_flag} '{from_old_form(text)}'"
+        except InvalidInput as error:
+            return f"{new_flag} BINDING; but {error.detail}"
 
     return click.option(
         "--binding",

@@ -12,6 +12,7 @@ from click.exceptions import Exit, NoArgsIsHelpError
 
 from mcpctl.cli import failures
 from mcpctl.cli.exit_codes import INTERRUPTED, READER_GONE
+from mcpctl.cli.flags import OUTPUT
 from mcpctl.errors import Problem
 
 
@@ -48,9 +49,20 @@ def _carry_out(group: click.Group, arguments: list[str], name: str, meta: Mutabl
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             meta = error.ctx.meta
+        if OUTPUT not in meta and _asks_for_json(arguments):
+            meta[OUTPUT] = "json"
         failures.show_usage(error, meta)
         return error.exit_code
     except Problem as problem:
         failures.show(problem, meta)
         return problem.exit_code
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
+
+
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether ``-o json`` stands there; an unknown flag is reported before click has read the known ones."""
+    words = list(arguments)[: arguments.index("--")] if "--" in arguments else list(arguments)
+    return any(
+        word in ("-ojson", "--output=json") or (word in ("-o", "--output") and following == "json")
+        for word, following in zip(words, [*words[1:], ""], strict=True)
+    )

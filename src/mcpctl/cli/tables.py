@@ -31,7 +31,13 @@ def _print_wrapped(titles: Sequence[str], rows: Sequence[Sequence[str]], headers
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), show_header=headers, header_style="bold")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 3, 0, 0),
+        show_header=headers,
+        header_style="bold" if may_color(sys.stdout) else "",
+    )
     for number, title in enumerate(titles):
         # The first column names the thing and is what people copy, so it is never broken.
         table.add_column(title, overflow="fold", no_wrap=number == 0)

@@ -9,11 +9,12 @@ from typing import Any, Final
 import rich_click as click
 
 from mcpctl.client.address import check_address
-from mcpctl.errors import InvalidInput, nearest
-from mcpctl.policy import bindings, names
+from mcpctl.errors import InvalidBinding, InvalidInput, nearest
+from mcpctl.policy import bindings, names, vocabulary
 
 _ROLE = re.compile(r"(?:^|,)\s*role\s*:\s*([^,\s]+)")
 _SECRET = re.compile(r"secret:([^/]+)/([A-Za-z0-9._-]{1,128})")
+_NEW_FORM = re.compile(r"is the old form; write '([^']+)'$")
 
 Pair = tuple[str, str | dict[str, str]]
 
@@ -82,19 +83,22 @@ def check_binding(text: str) -> str:
 
 
 def from_old_form(text: str) -> str:
-    """The sentence that answers ``--binding TEXT``, the form of old: what that very binding is called now."""
-    first = text.split(":")[0].strip()
+    """What the binding that was written ``ROLE:RESOURCE[:NAME]`` or ``OPERATION[:PROJECT]`` is called now.
+
+    Raises:
+        InvalidBinding: it is no binding in any form; the sentence shows the column and the nearest valid word.
+    """
+    said = text.strip()
+    if said in vocabulary.OPERATIONS:
+        return f"action:{said}"
+    # A role that only the server knows has an old form, too.
+    first = {said.partition(":")[0].strip()} - {"role", "resource", "name", "effect", "action"}
     try:
-        return f"write {str(bindings.parse(text))!r}"
-    except InvalidInput as error:
-        said = error.detail
-    try:
-        # A role of the server's own is unknown here; its old form is still an old form.
-        bindings.parse(text, (*bindings.BUILT_IN_ROLES, first))
-    except InvalidInput as error:
-        if "is the old form" in error.detail:
-            return error.detail.partition("; ")[2]
-    return said
+        return str(bindings.parse(said, (*bindings.BUILT_IN_ROLES, *first)))
+    except InvalidBinding as error:
+        if found := _NEW_FORM.search(error.detail):
+            return found[1]
+        raise
 
 
 NAME: Final = Ruled("NAME", names.check_name)
