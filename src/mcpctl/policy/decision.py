@@ -16,19 +16,22 @@ from time import time
 from typing import Final, Literal, NamedTuple
 
 from mcpctl.policy.slices import Rule, Slice
-from mcpctl.policy.vocabulary import ACTIONS, ADMIN, ANY, DENY, OPERATIONS, OPERATIONS_RESOURCE
+from mcpctl.policy.vocabulary import ANY, DENY, OPERATIONS_RESOURCE
 
-TOKEN_NEVER: Final[dict[str, frozenset[str]]] = {
-    "secrets": frozenset({*ACTIONS, ADMIN}),
-    "mcptokens": frozenset({*ACTIONS, ADMIN} - {"view"}),
-    "sessions": frozenset({*ACTIONS, ADMIN} - {"view"}),
-    "users": frozenset({*ACTIONS, ADMIN} - {"view"}),
-    "groups": frozenset({*ACTIONS, ADMIN} - {"view"}),
-    "rbac": frozenset({*ACTIONS, ADMIN} - {"view"}),
-    OPERATIONS_RESOURCE: frozenset({"impersonate", "backup", "restore", "gateway", ADMIN}),
-    ANY: frozenset({*ACTIONS, *OPERATIONS, ADMIN}),
+TOKEN_AT_MOST: Final[dict[str, frozenset[str]]] = {
+    "secrets": frozenset(),
+    "mcptokens": frozenset({"view"}),
+    "sessions": frozenset({"view"}),
+    "users": frozenset({"view"}),
+    "groups": frozenset({"view"}),
+    "rbac": frozenset({"view"}),
+    OPERATIONS_RESOURCE: frozenset({"logs", "audit"}),
+    ANY: frozenset(),
 }
-"""What no binding lets a token do: handle credentials, or give rights. A leaked token then breeds nothing."""
+"""All that a token may do, whatever its bindings, where credentials and grants are: a leaked token then breeds nothing.
+
+It says what is possible and not what is forbidden, so an action not yet invented is forbidden too.
+"""
 
 TOKEN_NEVER_IN_WORDS: Final = (
     "read or write secrets",
@@ -214,7 +217,7 @@ def _decide(authority: Authority, action: str, resource: str, name: str) -> Deci
 
 def _never(action: str, resource: str) -> str:
     """Why no token may do that, or nothing."""
-    if action in TOKEN_NEVER.get(resource, ()):
+    if resource in TOKEN_AT_MOST and action not in TOKEN_AT_MOST[resource]:
         return f"a token never may {action} {resource}, whatever its bindings"
     return ""
 
@@ -229,4 +232,4 @@ def _outside(authority: Authority, action: str, resource: str, name: str) -> str
         return "" if head == project else f"the token belongs to the project {project!r} and to no other"
     if resource == OPERATIONS_RESOURCE:
         return "" if name == project else f"the token may ask for {action!r} of its project {project!r} only"
-    return f"the token's world is its project {project!r}" if resource == ANY else ""
+    return ""
