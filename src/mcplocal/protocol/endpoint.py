@@ -178,8 +178,11 @@ class Endpoint:
 
     async def _answer(self, request: Request, message: Incoming, how: Circumstances, session: Session | None) -> None:
         if message.method != "tools/call":
-            return await _send_json(request, 200, await self._methods.answer(message, how))
-        stream = _Answering(request, may_stream=_accepts(request, MEDIA_TYPE))
+            try:
+                return await _send_json(request, 200, await self._methods.answer(message, how))
+            except Rejection as rejection:
+                return await _send_json(request, _status(rejection, how.era), error_text(rejection))
+        stream = _Answering(request, how.era, may_stream=_accepts(request, MEDIA_TYPE))
         how = Circumstances(**{**vars(how), "emit": stream.emit if stream.may_stream else None})
         task = stream.run(self._methods.answer(message, how))
         if session is not None:
@@ -191,8 +194,9 @@ class Endpoint:
 class _Answering:
     """One call on its way to the client: JSON if the answer is soon there, else an event stream."""
 
-    def __init__(self, request: Request, *, may_stream: bool) -> None:
+    def __init__(self, request: Request, era: Era, *, may_stream: bool) -> None:
         self._request = request
+        self._era = era
         self.may_stream = may_stream
         self._notifications: list[str] = []
         self._something = asyncio.Event()
@@ -248,7 +252,7 @@ class _Answering:
         except asyncio.CancelledError:
             text = error_text(Rejection(CANCELLED, "Request cancelled", id_text=id_text))
         except Rejection as rejection:
-            text, status = error_text(rejection), wire.HTTP_STATUS.get(rejection.code, 200)
+            text, status = error_text(rejection), _status(rejection, self._era)
         except Exception:
             log.exception("a call could not be answered", request_id=self._request.id)
             text = error_text(Rejection(wire.INTERNAL_ERROR, "the gateway made a mistake", id_text=id_text))
@@ -256,6 +260,11 @@ class _Answering:
             await self._request.send({"type": "http.response.body", "body": write_event(text), "more_body": False})
         else:
             await _send_json(self._request, status, text)
+
+
+def _status(rejection: Rejection, era: Era) -> int:
+    """The HTTP status of an error that answers a request. Before 2026-07-28 it is 200: 404 would say the session is gone."""
+    return wire.HTTP_STATUS.get(rejection.code, 200) if era is Era.MODERN else 200
 
 
 class _NoSession(NotFound):

@@ -1,0 +1,71 @@
+"""``mcplocal --local``: the gateway of one project, on this machine, for one client on a pair of pipes.
+
+It runs that project's stdio servers here and decides like any gateway; the person whose log-in it uses needs
+``action:gateway,name:<project>``, because the servers' secrets come here.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mcpctl.errors import InvalidSetting, MissingCredential, Problem
+from mcplocal import wire
+from mcplocal.gateway import Gateway
+from mcplocal.protocol import modern
+from mcplocal.protocol.envelope import Incoming, Rejection
+from mcplocal.protocol.legacy import initialized_text, settle_version
+from mcplocal.protocol.methods import Circumstances, Methods
+from mcplocal.protocol.stdio import Emit, Pipes
+from mcplocal.settings import Settings
+from mcplocal.wire import Era
+
+
+class LocalGateway:
+    """Answers the messages of one client through a gateway in this process."""
+
+    def __init__(self, gateway: Gateway, bearer: str, project: str, *, source: int = 0, sink: int = 1) -> None:
+        """Answer as ``bearer`` at the endpoint of ``project``."""
+        self._gateway = gateway
+        self._bearer = bearer
+        self._project = project
+        self._methods = Methods(gateway.router)
+        self._pipes = Pipes(self._answer, source=source, sink=sink)
+
+    async def run(self) -> None:
+        """Serve until the client closes its end; then the children end too."""
+        async with self._gateway:
+            await self._pipes.run()
+
+    async def _answer(self, message: Incoming, _: bytes, emit: Emit) -> None:
+        if message.kind == "notification":
+            if message.method == "notifications/cancelled":
+                self._pipes.cancel(message.value("requestId"))
+            return
+        if message.kind == "response":
+            return
+        if message.is_enveloped:
+            modern.check_request(message, None)
+        elif message.method == "initialize":
+            emit(initialized_text(message, settle_version(message)))
+            return
+        try:
+            caller, renew = await self._gateway.admit(self._bearer, self._project)
+        except Problem as problem:
+            raise Rejection(wire.INTERNAL_ERROR, f"{problem.title}: {problem.detail}") from None
+        era = Era.MODERN if message.is_enveloped else Era.LEGACY
+        how = Circumstances(caller, renew, era, holder="stdio", emit=partial(emit), source="stdio")
+        emit(await self._methods.answer(message, how))
+
+
+async def run(settings: Settings, bearer: str | None) -> None:
+    """Serve standard input and output as the gateway of ``settings.project``.
+
+    Raises:
+        MissingCredential: nobody is logged in.
+        InvalidSetting: no project is named.
+    """
+    if bearer is None:
+        raise MissingCredential("you are not logged in: run 'mcpctl login --server URL'")
+    if settings.project is None:
+        raise InvalidSetting("say which project's gateway this is to be: --project NAME, or MCPLOCAL_PROJECT")
+    await LocalGateway(Gateway(settings), bearer, settings.project).run()
