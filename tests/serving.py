@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from uuid import uuid4
 
 import httpx2
 import psycopg
+from psycopg import sql
 
 from mcpctl.api.app import build_app
 from mcpctl.api.control_plane import ControlPlane
@@ -48,6 +50,9 @@ class Postgres:
         self._directory = tempfile.TemporaryDirectory(prefix="pg")
         self._server = get_server(Path(self._directory.name) / "data", cleanup_mode="delete")
         self._admin = psycopg.connect(self._server.get_uri(), autocommit=True)
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # nothing here outlives the test
+            self._admin.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+        self._admin.execute("SELECT pg_reload_conf()")
         self._admin.execute("CREATE DATABASE template_mcpctl")
         database = Database(self._url("template_mcpctl"))
         migrate(database)
@@ -154,6 +159,8 @@ def serve(database_url: str, policy_directory: Path, *, log_in: bool = True) -> 
     """A control plane behind uvicorn on a free loopback port, in a thread of its own, until the block ends."""
     control, _ = ControlPlane.prepare(Database(database_url), policy_directory, ADMIN_PASSWORD)
     listener = Listener(build_app(control), "127.0.0.1", 0)
+    # Else an answer waits 40 ms for an acknowledgement: asyncio does this only to sockets of an explicit protocol.
+    listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     thread = threading.Thread(target=lambda: asyncio.run(listener.serve_until_stopped()), daemon=True)
     thread.start()
     with httpx2.Client(base_url=listener.address, timeout=20, trust_env=False) as http:

@@ -45,7 +45,7 @@ def create(work: Work, new: wire.NewProject) -> Project:
     """Make a project, attaching its first servers as ``attach`` does.
 
     Raises:
-        Duplicate, InvalidInput, Forbidden: the name is taken; a member is wrong; a server may not be attached.
+        Duplicate, InvalidInput, CeilingExceeded: the name is taken; a member is wrong; a server may not be attached.
     """
     _require_proxy_model(new.proxy_model)
     if work.db.scalars(select(Project.id).where(Project.name == new.name)).first():
@@ -82,11 +82,20 @@ def attach(work: Work, project: Project, server_name: str) -> Project:
     """Put a server into the project (door 6: ``expose`` on the project and ``view`` on the server).
 
     Raises:
-        Forbidden: one of the two is missing. An existing and a missing server answer the same without ``view``.
+        CeilingExceeded: one of the two is missing. An existing and a missing server answer the same without ``view``.
         NotFound: there is no such server.
     """
-    work.require("expose", "projects", project.name)
-    work.require("view", "servers", server_name)
+    _require_attaching(work, project, [server_name])
+    _attach(work, project, server_name)
+    return project
+
+
+def _require_attaching(work: Work, project: Project, names: list[str]) -> None:
+    asked = [("expose", "projects", project.name), *(("view", "servers", name) for name in names)]
+    work.require_all(asked, f"attaching to the project {project.name!r}")
+
+
+def _attach(work: Work, project: Project, server_name: str) -> None:
     server = work.db.scalars(select(Server).where(Server.name == server_name)).one_or_none()
     if server is None:
         raise NotFound(f"there is no server {server_name!r}")
@@ -96,7 +105,6 @@ def attach(work: Work, project: Project, server_name: str) -> Project:
         _changed(work, project)
         work.record("attach", "servers", server.name, project=project.name)
         work.db.flush()
-    return project
 
 
 def detach(work: Work, project: Project, server_name: str) -> Project:
@@ -135,14 +143,16 @@ def _set_servers(work: Work, project: Project, wanted: list[str]) -> None:
     if len(set(wanted)) != len(wanted):
         raise InvalidInput("servers: one stands there twice", errors=[FieldError("servers", "one stands there twice")])
     present = authorities.attached_servers(work.db, project)
+    if new := [name for name in wanted if name not in present]:
+        _require_attaching(work, project, new)
     for name in present:
         if name not in wanted:
             detach(work, project, name)
     errors = []
     for index, name in enumerate(wanted):
-        if name not in present:
+        if name in new:
             try:
-                attach(work, project, name)
+                _attach(work, project, name)
             except NotFound as error:
                 errors.append(FieldError(f"servers.{index}", error.detail))
     if errors:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session as Db
 
-from mcpctl.errors import Forbidden, NotFound
+from mcpctl.errors import CeilingExceeded, Forbidden, NotFound
 from mcpctl.policy import ceiling
 from mcpctl.policy.bindings import Binding
 from mcpctl.policy.decision import Authority, Decision, decide
@@ -75,6 +75,20 @@ class Work:
         """
         ceiling.require(self.authority, bindings, self.policy.roles, doing)
 
+    def require_all(self, asked: Iterable[tuple[str, str, str]], doing: str) -> None:
+        """Go on only if the actor may do all of ``asked``, each an action, a resource and a name.
+
+        Raises:
+            CeilingExceeded: with one line for each that is missing.
+            NotFound: a token asks for something outside its project.
+        """
+        lacking = [decision for decision in (decide(self.authority, *each) for each in asked) if not decision]
+        for decision in lacking:
+            _outside_does_not_exist(decision)
+        if lacking:
+            missing = [decision.question for decision in lacking]
+            raise CeilingExceeded(f"{doing} needs what {self.actor.subject} does not hold: " + "; ".join(missing), missing=missing)
+
     def record(self, action: str, resource: str, name: str, *, project: str | None = None, **details: Any) -> None:
         """Add the audit row of what is being done; it commits or vanishes with it."""
         self.db.add(
@@ -104,6 +118,11 @@ def require(authority: Authority, action: str, resource: str, name: str = "*") -
     decision = decide(authority, action, resource, name)
     if decision:
         return decision
-    if decision.leg is not None and decision.leg.kind == "project" and name != "*" and action != "create":
-        raise NotFound(f"there is no {resource.removesuffix('s')} {name!r}")
+    _outside_does_not_exist(decision)
     raise Forbidden(decision.reason, missing=[decision.question])
+
+
+def _outside_does_not_exist(refusal: Decision) -> None:
+    outside = refusal.leg is not None and refusal.leg.kind == "project"
+    if outside and refusal.name != "*" and refusal.action != "create":
+        raise NotFound(f"there is no {refusal.resource.removesuffix('s')} {refusal.name!r}")
