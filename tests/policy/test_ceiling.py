@@ -148,6 +148,11 @@ def test_row_37_a_refusal_names_what_was_asked_and_nothing_else() -> None:
     assert "hidden-one" not in str(refusal.value.as_json())
 
 
+def test_what_is_missing_carries_the_decision_on_what_was_asked() -> None:
+    (one,) = ceiling.missing(person(), [bound("role:view,resource:servers,name:a")], SHIPPED.roles)
+    assert ("a", "nothing allows User:alice to view servers a") == (one.decision.name, one.decision.reason)
+
+
 def test_nothing_is_missing_for_giving_nothing() -> None:
     ceiling.require(person(), [], SHIPPED.roles, "it")
 

@@ -33,9 +33,10 @@ QUESTIONS: Final[list[Grant]] = list(
 NEEDS = [oracle.question(*question) for question in QUESTIONS]
 NUMBER = {question: number for number, question in enumerate(QUESTIONS)}
 CEILINGS = [
-    (oracle.line(*grant), [NUMBER[question] for question in ceiling.questions(Binding(*grant), ROLES)]) for grant in LINES
+    (oracle.line(*grant), sum({1 << NUMBER[question] for question in ceiling.questions(Binding(*grant), ROLES)}))
+    for grant in LINES
 ]
-"""For each binding: what it gives, and the questions whose yes lets somebody give it."""
+"""For each binding: what it gives, and the questions (as bits) whose yes lets somebody give it."""
 
 
 def rule(grant: Grant, effect: Effect, subject: str = ME) -> Rule:
@@ -59,8 +60,9 @@ def wrong_answers(model: PolicyModel, worlds: Iterable[World]) -> Iterator[str]:
         for question, need, answer in zip(QUESTIONS, NEEDS, said, strict=True):
             if answer != (not need & denied):
                 yield f"{question} is answered {answer} by {[str(rule) for rule in rules]}"
+        refused = sum(1 << number for number, answer in enumerate(said) if not answer)
         for grant, (gives, asked) in zip(LINES, CEILINGS, strict=True):
-            if all(said[number] for number in asked) != (not gives & denied):
+            if (not asked & refused) != (not gives & denied):
                 yield f"{grant} may wrongly (not) be given by {[str(rule) for rule in rules]}"
 
 

@@ -264,6 +264,13 @@ def test_row_40_an_exception_in_the_engine_is_never_an_allow(model: PolicyModel,
     assert not one.ask("delete", "servers", "github").allowed
 
 
+def test_evaluating_adds_nothing_to_the_functions_that_other_threads_go_through() -> None:
+    one = alices(STOCK)
+    before = {*one.fm.get_functions(), "g", "g2"}
+    one.ask("run", "servers", "github")
+    assert before == set(one.fm.get_functions())
+
+
 def test_unknown_words_do_not_grow_a_slice() -> None:
     one = alices()
     for n in range(3 * NARROWED_PER_SLICE):
@@ -309,6 +316,11 @@ def run_together(what: list[Callable[[], None]]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_an_operation_called_like_a_role_is_counted_with_all_it_gives() -> None:
+    """The file reader refuses such a role; where it comes from elsewhere, the ceiling still asks for all of it."""
+    assert ("logs", "view") == Roles([("logs", "view")]).actions("logs")
 
 
 def test_the_roles_a_policy_knows_are_those_it_defines_and_admin() -> None:

@@ -60,6 +60,8 @@ STOCK_ONLY = [
     "1 == 1",
     "r.act > p.role",
     "g(r.sub, p.sub, p.role)",
+    "covers(line=p.name, asked=r.name)",
+    "g(name1=r.sub, name2=p.sub)",
 ]
 NOT_BOOLEAN = ["r.name", "p.role"]
 

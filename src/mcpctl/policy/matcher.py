@@ -65,7 +65,7 @@ class Matcher:
             "UNSURE": Effector.INDETERMINATE,
         }
         exec(compile(source, "<model.conf>", "exec"), scope)  # noqa: S102 - only nodes of the allow-list reach this
-        self._probe: Callable[..., Any] | None = None if tests.name_stands_alone else scope["probe"]
+        self._probe: Callable[..., Any] = scope["probe"]
         self.evaluate: Callable[..., tuple[set[int], list[int]]] = scope["evaluate"]
         """(effector, effects of the lines, what is ``Narrowed``, four request fields, g, g2) -> the effects seen, and the
         indexes of the lines that matched."""
@@ -84,19 +84,17 @@ class Matcher:
 
     def _left(self, line: Line, known: tuple[str, str, str], g: Link, g2: Link) -> int | None:
         """The number of the one test this line comes to, ``WHOLE``, or ``None`` if it cannot match whatever the name is."""
-        if self._probe is None:
-            return WHOLE
         reached: set[int] = set()
         for answer in (False, True):
             asked: list[int] = []
             try:
                 result = self._probe(_Answer(answer, asked), line, *known, g, g2)
-            except Exception:  # whoever asks for the whole of it meets the same exception, in its place
+            except Exception:  # a name outside of a test, which is not known yet; or the line's own, met again in its place
                 return WHOLE
             if not asked:
                 return None if result is False else WHOLE
             reached.update(asked)
-            if result is not answer or len(asked) > 1:
+            if result is not answer:
                 return WHOLE
         return reached.pop() if len(reached) == 1 else WHOLE
 
@@ -163,17 +161,12 @@ class _NameTests(ast.NodeTransformer):
     def __init__(self) -> None:
         self.found: list[ast.expr] = []
         self.texts: list[str] = []
-        self.name_stands_alone = False
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         return self._test(node)
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         return self._test(node)
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        self.name_stands_alone = self.name_stands_alone or node.id == "r_name"
-        return node
 
     def _test(self, node: ast.expr) -> ast.AST:
         if not any(isinstance(part, ast.Name) and part.id == "r_name" for part in ast.walk(node)):

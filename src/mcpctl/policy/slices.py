@@ -86,7 +86,7 @@ class Roles:
         actions: dict[str, set[str]] = {}
         for role, action in sorted(self.links):
             # In Casbin a name is linked to itself, so a role called after an action contains it, listed or not.
-            actions.setdefault(role, {role} & set(ACTIONS)).add(action)
+            actions.setdefault(role, {role} & {*ACTIONS, *OPERATIONS}).add(action)
         self._actions = {role: tuple(sorted(found)) for role, found in actions.items()}
 
     @property
@@ -99,7 +99,7 @@ class Roles:
 
         A role that no line defines gives nothing, unless it is called after an action: then that one.
         """
-        if role == ADMIN or role in OPERATIONS or role not in self._actions:
+        if role == ADMIN or role not in self._actions:
             return (role,) if role in (ADMIN, *OPERATIONS, *ACTIONS) else ()
         return self._actions[role]
 
