@@ -45,6 +45,9 @@ REFUSED_FOR: Final = 5.0
 
 ATTEMPTS: Final = 5
 
+AWAY_FOR: Final = 0.25
+"""Seconds after the control plane did not answer during which it is not asked again: a hung one must not hang everybody."""
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -130,6 +133,7 @@ class Gate:
         self._roles: Recent[frozenset[tuple[str, str]], Roles] = Recent(8)
         self._introspections: SingleFlight[str, Identity] = SingleFlight()
         self._fetches: SingleFlight[tuple[str, str], Caller] = SingleFlight()
+        self._away_until = 0.0
         feed.on_change(self._forget)
 
     async def caller(self, bearer: str, project: str | None, fallback: str | None) -> Caller:
@@ -188,8 +192,14 @@ class Gate:
     async def _unheard(self, key: str, bearer: str, project: str | None, fallback: str | None) -> Caller:
         """The feed is silent: ask for this request alone, or live on what is known for a while."""
         try:
-            identity = await self._introspect(key, bearer)
-            return await self._at(key, identity, project, fallback)
+            if monotonic() < self._away_until:
+                raise Unreachable("the control plane did not answer a moment ago")
+            try:
+                identity = await self._introspect(key, bearer)
+                return await self._at(key, identity, project, fallback)
+            except Unreachable:
+                self._away_until = monotonic() + AWAY_FOR
+                raise
         except Unreachable:
             known = self._identities.get(key)
             if known is None or self._feed.silence > self._trust_for:

@@ -1,0 +1,1 @@
+"""The gateway, judged from outside: real uvicorn, real children, the real control plane, real SDK clients."""

@@ -1,0 +1,177 @@
+"""Upstream MCP servers that do exactly what a test tells them, over real HTTP. They speak the wire by hand, so that they can
+also speak it wrongly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from mcpctl.server.listener import Listener
+
+MODERN = "2026-07-28"
+VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+
+
+def tool(name: str, **members: Any) -> dict[str, Any]:
+    """A tool as a server lists it."""
+    return {"name": name, "inputSchema": {"type": "object"}, **members}
+
+
+@dataclass
+class Seen:
+    """One request as it arrived."""
+
+    method: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+@dataclass
+class Upstream:
+    """A scripted MCP server.
+
+    Attributes:
+        era: ``modern`` or ``legacy``.
+        tools: what it lists.
+        answer: makes the raw result (JSON text) of a ``tools/call``.
+        delay: seconds before any answer.
+        fail: HTTP status to answer everything with.
+        as_stream: answer calls as an event stream, with this many progress notifications before the result.
+    """
+
+    era: str = "modern"
+    tools: list[Any] = field(default_factory=lambda: [tool("echo")])
+    answer: Callable[[dict[str, Any]], str] = lambda params: json.dumps(
+        {"resultType": "complete", "content": [{"type": "text", "text": json.dumps(params.get("arguments"))}]}
+    )
+    delay: float = 0.0
+    fail: int | None = None
+    as_stream: int | None = None
+    list_members: dict[str, Any] = field(default_factory=dict)
+    seen: list[Seen] = field(default_factory=list)
+    sessions: set[str] = field(default_factory=set)
+    gone: int = 0
+    pages: int = 1
+
+    def methods(self) -> list[str]:
+        """The JSON-RPC methods seen so far, in order."""
+        return [one.body.get("method", one.method) for one in self.seen]
+
+    def calls(self) -> list[Seen]:
+        """The calls seen so far."""
+        return [one for one in self.seen if one.body.get("method") == "tools/call"]
+
+    def app(self) -> ASGIApp:
+        return Starlette(routes=[Route("/mcp", self._serve, methods=["GET", "POST", "DELETE"])])
+
+    async def _serve(self, request: Request) -> Response:
+        body = json.loads(await request.body() or b"{}")
+        self.seen.append(Seen(request.method, dict(request.headers), body))
+        until = time.monotonic() + self.delay
+        while time.monotonic() < until:
+            if await request.is_disconnected():
+                self.gone += 1
+                return Response(status_code=499)
+            await asyncio.sleep(0.01)
+        if self.fail is not None:
+            return Response(status_code=self.fail)
+        if request.method == "DELETE":
+            self.sessions.discard(request.headers.get("mcp-session-id", ""))
+            return Response(status_code=204)
+        if self.era == "legacy":
+            return self._legacy(request, body)
+        return self._modern(request, body)
+
+    def _modern(self, request: Request, body: dict[str, Any]) -> Response:
+        meta = body.get("params", {}).get("_meta", {})
+        if meta.get(VERSION_KEY) != MODERN or request.headers.get("mcp-method") != body.get("method"):
+            return _error(body, -32020, 400)
+        return self._result(body, {"resultType": "complete", "ttlMs": 60000, "cacheScope": "public"})
+
+    def _legacy(self, request: Request, body: dict[str, Any]) -> Response:
+        if "id" not in body:
+            return Response(status_code=202)
+        if body["method"] == "initialize":
+            session = f"upstream-{len(self.sessions) + 1}"
+            self.sessions.add(session)
+            result = {
+                "protocolVersion": "2025-06-18",
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "u", "version": "1"},
+            }
+            return _json(body, json.dumps(result), {"mcp-session-id": session})
+        session = request.headers.get("mcp-session-id", "")
+        if not session:
+            return _error(body, -32600, 400)
+        if session not in self.sessions:
+            return Response(status_code=404)
+        return self._result(body, {})
+
+    def _result(self, body: dict[str, Any], members: dict[str, Any]) -> Response:
+        match body["method"]:
+            case "server/discover":
+                found = {"supportedVersions": [MODERN], "capabilities": {"tools": {}}, **members}
+                return _json(body, json.dumps(found))
+            case "tools/list":
+                page = int(body.get("params", {}).get("cursor") or 0)
+                listed = self.tools[page :: self.pages]
+                following = {"nextCursor": str(page + 1)} if page + 1 < self.pages else {}
+                return _json(body, json.dumps({"tools": listed, **members, **following, **self.list_members}))
+            case "tools/call":
+                text = self.answer(body["params"])
+                return _json(body, text) if self.as_stream is None else self._stream(body, text)
+            case _:
+                return _error(body, -32601, 404 if self.era == "modern" else 200)
+
+    def _stream(self, body: dict[str, Any], text: str) -> Response:
+        token = body["params"].get("_meta", {}).get("progressToken")
+        events = [
+            {
+                "jsonrpc": "2.0",
+                "method": "notifications/progress",
+                "params": {"progressToken": token, "progress": n, "note": "x"},
+            }
+            for n in range(self.as_stream or 0)
+            if token is not None
+        ]
+        lines = [json.dumps(event) for event in events]
+        lines.append(f'{{"jsonrpc":"2.0","id":{json.dumps(body["id"])},"result":{text}}}')
+        return Response("".join(f"event: message\ndata: {line}\n\n" for line in lines), media_type="text/event-stream")
+
+
+def _json(body: dict[str, Any], result: str, headers: dict[str, str] | None = None) -> Response:
+    text = f'{{"jsonrpc":"2.0","id":{json.dumps(body["id"])},"result":{result}}}'
+    return Response(text, media_type="application/json", headers=headers)
+
+
+def _error(body: dict[str, Any], code: int, status: int) -> Response:
+    text = json.dumps({"jsonrpc": "2.0", "id": body.get("id"), "error": {"code": code, "message": "no"}})
+    return Response(text, status_code=status, media_type="application/json")
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """Serve ``app`` with a real uvicorn in a thread of its own; yields its base URL."""
+    listener = Listener(app, "127.0.0.1", 0)
+    thread = threading.Thread(target=lambda: asyncio.run(listener.serve_until_stopped()), daemon=True)
+    thread.start()
+    try:
+        while not listener.started and thread.is_alive():
+            threading.Event().wait(0.005)
+        yield listener.address
+    finally:
+        listener.stop()
+        thread.join(timeout=15)
+        listener.socket.close()
