@@ -22,6 +22,7 @@ from psycopg import sql
 from mcpctl.api.app import build_app
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.server.listener import Listener
+from mcpctl.services.keyring import KEY_BYTES, Keyring
 from mcpctl.store.database import Database
 from mcpctl.store.migrate import migrate
 
@@ -155,9 +156,12 @@ class Served:
 
 
 @contextmanager
-def serve(database_url: str, policy_directory: Path, *, log_in: bool = True) -> Iterator[Served]:
+def serve(
+    database_url: str, policy_directory: Path, *, log_in: bool = True, keyring: Keyring | None = None
+) -> Iterator[Served]:
     """A control plane behind uvicorn on a free loopback port, in a thread of its own, until the block ends."""
-    control, _ = ControlPlane.prepare(Database(database_url), policy_directory, ADMIN_PASSWORD)
+    keyring = keyring or Keyring([b"k" * KEY_BYTES])
+    control, _ = ControlPlane.prepare(Database(database_url), policy_directory, ADMIN_PASSWORD, keyring)
     listener = Listener(build_app(control), "127.0.0.1", 0)
     # Else an answer waits 40 ms for an acknowledgement: asyncio does this only to sockets of an explicit protocol.
     listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

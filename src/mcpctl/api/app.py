@@ -16,7 +16,16 @@ from starlette.routing import Route, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 from ulid import ULID
 
-from mcpctl.api import catalog_routes, gateway_routes, openapi, people_routes, problems, rbac_routes, token_routes
+from mcpctl.api import (
+    catalog_routes,
+    gateway_routes,
+    openapi,
+    people_routes,
+    problems,
+    rbac_routes,
+    secret_routes,
+    token_routes,
+)
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.dispatch import endpoint
 from mcpctl.api.operations import Call, Operation, Unguarded
@@ -49,6 +58,7 @@ OPERATIONS: Sequence[Operation] = (
     *token_routes.OPERATIONS,
     *rbac_routes.OPERATIONS,
     *catalog_routes.OPERATIONS,
+    *secret_routes.OPERATIONS,
     *gateway_routes.OPERATIONS,
     Operation("GET", "/healthz", Unguarded("for probes"), "raw", healthz, "The process lives", dict[str, str]),
     Operation(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mcpctl.policy import files
 from mcpctl.policy.files import PolicyFiles
-from mcpctl.services import bootstrap
+from mcpctl.services import bootstrap, secrets
+from mcpctl.services.keyring import Keyring
 from mcpctl.services.last_used import LastUsed
 from mcpctl.services.policy_feed import PolicyFeed
 from mcpctl.services.principals import PrincipalCache
@@ -22,6 +23,7 @@ class ControlPlane:
 
     database: Database
     policy: PolicyFiles
+    keyring: Keyring = field(default_factory=Keyring)
     session_seconds: float = 12 * 3600
     max_body_bytes: int = 1_048_576
     allowed_hosts: frozenset[str] = frozenset()
@@ -40,19 +42,23 @@ class ControlPlane:
 
     @classmethod
     def prepare(
-        cls, database: Database, policy_directory: Path, admin_password: str | None = None
+        cls, database: Database, policy_directory: Path, admin_password: str | None = None, keyring: Keyring | None = None
     ) -> tuple[ControlPlane, str | None]:
-        """Migrate, make the first admin, adopt the policy files; the admin's password if one was generated.
+        """Migrate, make the first admin, adopt the policy files and the keys; the admin's password if one was generated.
 
         Raises:
             InvalidPolicy: the policy directory has findings.
+            InvalidSetting: secrets are kept that ``keyring`` cannot read.
             StoreUnavailable: the database does not answer.
         """
         policy = files.read(policy_directory)
+        keyring = keyring or Keyring()
         migrate(database)
+        with database.write() as transaction:
+            secrets.adopt_key(transaction, keyring)
         generated = bootstrap.first_start(database, admin_password)
         bootstrap.adopt_policy(database, policy)
-        return cls(database, policy), generated
+        return cls(database, policy, keyring), generated
 
     def start(self) -> None:
         """Begin to follow revisions and to write last uses."""

@@ -76,19 +76,21 @@ async def _run(control: ControlPlane, operation: Operation, request: Request, re
 
 
 async def _read_call(control: ControlPlane, operation: Operation, request: Request, source: str, request_id: str) -> Call:
+    bodies.check_path(request.path_params)
     query = bodies.validate_query(operation.query, request.query_params.multi_items())
     body: Any = None
     if operation.body_adapter is not None:
         body = bodies.validate(operation.body_adapter, await bodies.read_json(request, control.max_body_bytes))
-    elif operation.method != "GET" and operation.kind != "raw" and await bodies.read_json(request, control.max_body_bytes):
-        raise MalformedBody("no body belongs here")
+    elif operation.method != "GET" and operation.kind != "raw":
+        if await bodies.read_json(request, control.max_body_bytes) not in (None, {}):
+            raise MalformedBody("no body belongs here")
     return Call(dict(request.path_params), query, body, source, request_id)
 
 
 def _write(control: ControlPlane, operation: Operation, bearer: str, _remembered: Principal, call: Call) -> Response:
     with control.database.write() as transaction:
         principal = authenticate(transaction.session, control.policy, bearer)
-        work = Work(transaction, control.policy, principal, call.source, call.request_id)
+        work = Work(transaction, control.policy, principal, control.keyring, call.source, call.request_id)
         if isinstance(operation.guard, Guarded):
             work.require(operation.guard.action, operation.guard.resource, _asked_name(operation, work.db, principal, call))
         answer = operation.do(work, call)
@@ -108,7 +110,7 @@ def _read(control: ControlPlane, operation: Operation, bearer: str, principal: P
         if isinstance(operation.guard, Guarded):
             name = _asked_name(operation, db, principal, call)
             require(principal.authority, operation.guard.action, operation.guard.resource, name)
-        answer = operation.do(Reading(db, control.policy, principal), call)
+        answer = operation.do(Reading(db, control.policy, principal, control.keyring), call)
     if principal.authority.superseded:  # it changed while this was read: what was filtered by it may be wrong
         with control.database.read() as db:
             fresh = authenticate(db, control.policy, bearer)

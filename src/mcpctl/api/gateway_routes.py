@@ -100,7 +100,7 @@ OPERATIONS = (
     ),
     Operation(
         "GET", f"{_V}/gateway/upstreams", Decided(_WHY), "read",
-        lambda reading, call: gateways.upstreams(reading.db, reading.actor, call.query),
+        lambda reading, call: gateways.upstreams(reading.db, reading.actor, reading.keyring, call.query),
         "How to reach the servers of a project", wire.Upstreams, query=wire.UpstreamsQuery, tags=_G,
     ),
     Operation(

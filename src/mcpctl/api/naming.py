@@ -12,11 +12,11 @@ from mcpctl.api.operations import Call, Naming
 from mcpctl.errors import InvalidName, Problem
 from mcpctl.policy.names import check_bound_name
 from mcpctl.services import tokens
-from mcpctl.store.schema import Group, Project, Server, Session, User
+from mcpctl.store.schema import Group, Project, Secret, Server, Session, User
 from mcpctl.wire.shapes import Request, Whole
 
 _ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
-Named = TypeVar("Named", User, Group, Project, Server)
+Named = TypeVar("Named", User, Group, Project, Secret, Server)
 
 
 class ListQuery(Request):

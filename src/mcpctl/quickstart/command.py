@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -25,7 +24,7 @@ from mcpctl.quickstart.screen import DecisionLines, connection_lines
 from mcpctl.quickstart.seed import PROJECT, seed
 from mcpctl.server import logs
 from mcpctl.server.command import drain, prepare, private_directory, private_file
-from mcpctl.server.listener import Listener, run_until_signalled
+from mcpctl.server.listener import Listener, run, run_until_signalled
 from mcpctl.server.settings import ServerSettings, load
 from mcpctl.services.passwords import generate
 from mcpctl.shipped import shipped
@@ -75,7 +74,7 @@ def quickstart(
         _require_loopback(address, allow_remote=allow_remote)
     imported = server_files.read(import_file) if import_file else []
     logs.configure(settings.log_format, logging.WARNING)
-    asyncio.run(_run(settings, directory, gateway_listen, imported, allow_remote=allow_remote, as_json=as_json))
+    run(_run(settings, directory, gateway_listen, imported, allow_remote=allow_remote, as_json=as_json))
 
 
 async def _run(

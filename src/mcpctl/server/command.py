@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -12,9 +11,11 @@ import structlog
 
 from mcpctl.api.app import build_app
 from mcpctl.api.control_plane import ControlPlane
+from mcpctl.errors import InvalidSetting
 from mcpctl.server import logs
-from mcpctl.server.listener import Listener, run_until_signalled
+from mcpctl.server.listener import Listener, run, run_until_signalled
 from mcpctl.server.settings import ServerSettings, load
+from mcpctl.services.keyring import Keyring, generate_key, parse_keys
 from mcpctl.store.database import Database
 
 logger = structlog.get_logger(__name__)
@@ -39,7 +40,7 @@ def server(config_file: Path | None, **flags: object) -> None:
     settings = load(flags, config_file)
     os.umask(0o077)  # whatever this makes, the database included, is nobody else's
     logs.configure(settings.log_format)
-    asyncio.run(_serve(settings))
+    run(_serve(settings))
 
 
 async def _serve(settings: ServerSettings) -> None:
@@ -56,7 +57,9 @@ def prepare(settings: ServerSettings) -> ControlPlane:
         Problem: a setting, the policy directory or the database is not usable.
     """
     private_directory(settings.data_dir)
-    control, generated = ControlPlane.prepare(Database(settings.url), settings.policy_dir, settings.admin_password)
+    control, generated = ControlPlane.prepare(
+        Database(settings.url), settings.policy_dir, settings.admin_password, _keyring(settings)
+    )
     control.session_seconds = settings.session_seconds
     control.max_body_bytes = settings.max_body_bytes
     control.allowed_hosts = frozenset(settings.allowed_hosts)
@@ -64,6 +67,26 @@ def prepare(settings: ServerSettings) -> ControlPlane:
     if generated is not None:
         _hand_over(generated, settings.data_dir)
     return control
+
+
+def _keyring(settings: ServerSettings) -> Keyring:
+    """The keys that are set; with SQLite and none set, one of its own beside the database, made at the first start.
+
+    Several replicas on PostgreSQL must share a key, so there none is made.
+    """
+    if settings.secret_key is not None:
+        return Keyring(parse_keys(settings.secret_key, "MCPCTL_SECRET_KEY"))
+    path = settings.secret_key_file
+    if path is None:
+        if settings.database_url is not None:
+            return Keyring()
+        path = settings.data_dir / "secret-key"
+        if not path.exists():
+            private_file(path, generate_key() + "\n")
+    try:
+        return Keyring(parse_keys(path.read_text(encoding="utf-8"), str(path)))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"the secret key file {path} cannot be read: {error}") from None
 
 
 def drain(control: ControlPlane) -> None:

@@ -13,7 +13,8 @@ from mcpctl.policy.decision import Authority, decide
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.slices import Slice
 from mcpctl.policy.vocabulary import OPERATIONS_RESOURCE
-from mcpctl.services import audit, authorities
+from mcpctl.services import audit, authorities, secrets
+from mcpctl.services.keyring import Keyring
 from mcpctl.services.principals import Principal
 from mcpctl.services.work import require
 from mcpctl.store import revisions
@@ -53,8 +54,8 @@ def _slice(part: Slice) -> wire.SliceOf:
     return wire.SliceOf(subject=part.subject, groups=sorted(part.groups), rules=[tuple(rule) for rule in part.rules])
 
 
-def upstreams(db: Db, gateway: Principal, query: wire.UpstreamsQuery) -> wire.Upstreams:
-    """How to reach the servers of one project, in order.
+def upstreams(db: Db, gateway: Principal, keyring: Keyring, query: wire.UpstreamsQuery) -> wire.Upstreams:
+    """How to reach the servers of one project, in order: the only way secret values leave.
 
     Raises:
         Forbidden: the asker is no gateway of that project.
@@ -73,21 +74,21 @@ def upstreams(db: Db, gateway: Principal, query: wire.UpstreamsQuery) -> wire.Up
             "tool_names": project.tool_names,
             "proxy_model": project.proxy_model,
             "topics": [f"Project:{project.name}", *(f"Server:{server.name}" for server in servers)],
-            "servers": [_upstream(server) for server in servers],
+            "servers": [_upstream(db, keyring, server) for server in servers],
         }
     )
 
 
-def _upstream(server: Server) -> wire.Upstream:
+def _upstream(db: Db, keyring: Keyring, server: Server) -> wire.Upstream:
     return wire.Upstream.model_validate(
         {
             "name": server.name,
             "transport": server.transport,
             "url": server.url,
-            "headers": server.headers,
+            "headers": secrets.resolved(db, keyring, server.headers),
             "command": server.command,
             "args": server.args,
-            "env": server.env,
+            "env": secrets.resolved(db, keyring, server.env),
             "stateful": server.stateful,
             "health_check": server.health_check,
             "proxy_model": server.proxy_model,

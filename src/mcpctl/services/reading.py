@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session as Db
 from mcpctl.errors import FieldError, InvalidInput
 from mcpctl.policy.decision import decide
 from mcpctl.policy.files import PolicyFiles
+from mcpctl.services.keyring import Keyring
 from mcpctl.services.principals import Principal
 from mcpctl.wire.shapes import Answer, Page
 
@@ -22,11 +23,12 @@ Shown = TypeVar("Shown", bound=Answer)
 
 @dataclass(frozen=True)
 class Reading:
-    """A snapshot of the database, the policy files in force, and who looks."""
+    """A snapshot of the database, the policy files in force, who looks, and what secrets are encrypted with."""
 
     db: Db
     policy: PolicyFiles
     actor: Principal
+    keyring: Keyring = field(default_factory=Keyring)
     now: float = field(default_factory=time)
 
 
@@ -75,7 +77,10 @@ def _name(cursor: str | None) -> str:
     if cursor is None:
         return ""
     try:
-        return urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        name = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except ValueError:
+        name = "\0"
+    if "\0" in name:
         message = "it is none that a page of this list gave"
-        raise InvalidInput(f"cursor: {message}", errors=[FieldError("cursor", message)]) from None
+        raise InvalidInput(f"cursor: {message}", errors=[FieldError("cursor", message)])
+    return name

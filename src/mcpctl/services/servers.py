@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import Duplicate, FieldError, InvalidInput, NotFound
 from mcpctl.policy.decision import Authority, decide
+from mcpctl.services import secrets
 from mcpctl.services.work import Work
 from mcpctl.store.schema import Attachment, Project, Server
 from mcpctl.wire import catalog as wire
@@ -66,8 +67,9 @@ def create(work: Work, new: wire.NewServer) -> Server:
 
     Raises:
         Duplicate, InvalidInput: the name is taken; a member does not go with the transport, or names an unknown secret.
+        CeilingExceeded: it names a secret the actor may not use (door 8).
     """
-    fields = _fields(new)
+    fields = _fields(work, new)
     if work.db.scalars(select(Server.id).where(Server.name == new.name)).first():
         raise Duplicate(f"there is a server {new.name!r} already")
     server = Server(name=new.name, created_at=work.now, updated_at=work.now, **fields)
@@ -82,9 +84,9 @@ def replace(work: Work, server: Server, body: wire.ServerBody) -> Server:
     """Reach the server this way from now on.
 
     Raises:
-        InvalidInput: as for ``create``.
+        InvalidInput, CeilingExceeded: as for ``create``, on the result of the edit.
     """
-    for field, value in _fields(body).items():
+    for field, value in _fields(work, body).items():
         setattr(server, field, value)
     server.updated_at = work.now
     work.touch(f"Server:{server.name}", *(f"Project:{name}" for name in projects_of(work.db, server)))
@@ -99,7 +101,7 @@ def remove(work: Work, server: Server) -> None:
     work.db.delete(server)
 
 
-def _fields(body: wire.ServerBody) -> dict[str, Any]:
+def _fields(work: Work, body: wire.ServerBody) -> dict[str, Any]:
     needed, may_have = _OF_TRANSPORT[body.transport]
     errors = [FieldError(field, f"a {body.transport} server needs it") for field in needed if getattr(body, field) is None]
     errors += [
@@ -107,7 +109,8 @@ def _fields(body: wire.ServerBody) -> dict[str, Any]:
         for field in ("url", "headers", "command", "args", "env")
         if field not in may_have and getattr(body, field) is not None
     ]
-    errors += _unknown_secrets("headers", body.headers or {}) + _unknown_secrets("env", body.env or {})
+    named = secrets.references_in("headers", body.headers) | secrets.references_in("env", body.env)
+    errors += secrets.require_usable(work, named)
     if body.proxy_model is not None:
         errors.append(FieldError("proxyModel", f"there is no proxy model {body.proxy_model!r}"))
     if errors:
@@ -123,14 +126,6 @@ def _fields(body: wire.ServerBody) -> dict[str, Any]:
         "proxy_model": body.proxy_model,
         "stateful": body.stateful,
     }
-
-
-def _unknown_secrets(field: str, values: dict[str, wire.Value]) -> list[FieldError]:
-    return [
-        FieldError(f"{field}.{key}", f"there is no secret {value.secret!r}")
-        for key, value in values.items()
-        if isinstance(value, wire.SecretRef)
-    ]
 
 
 def _plain(values: dict[str, wire.Value] | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from mcpctl.policy.bindings import Binding
 from mcpctl.policy.decision import Authority, Decision, decide
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.services import audit
+from mcpctl.services.keyring import Keyring
 from mcpctl.services.principals import Principal
 from mcpctl.store.database import WriteTransaction
 
@@ -31,6 +32,7 @@ class Work:
         transaction: open, holding the write lock.
         policy: the policy files in force.
         actor: who does it.
+        keyring: what secrets are encrypted with.
         source: the client's address; ``request_id`` joins log, audit and answer.
         now: Unix seconds; one moment for the whole unit.
     """
@@ -38,6 +40,7 @@ class Work:
     transaction: WriteTransaction
     policy: PolicyFiles
     actor: Principal
+    keyring: Keyring = field(default_factory=Keyring)
     source: str | None = None
     request_id: str | None = None
     now: float = field(default_factory=time)
@@ -87,7 +90,9 @@ class Work:
             _outside_does_not_exist(decision)
         if lacking:
             missing = [decision.question for decision in lacking]
-            raise CeilingExceeded(f"{doing} needs what {self.actor.subject} does not hold: " + "; ".join(missing), missing=missing)
+            raise CeilingExceeded(
+                f"{doing} needs what {self.actor.subject} does not hold: " + "; ".join(missing), missing=missing
+            )
 
     def record(self, action: str, resource: str, name: str, *, project: str | None = None, **details: Any) -> None:
         """Add the audit row of what is being done; it commits or vanishes with it."""

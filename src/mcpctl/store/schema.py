@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -260,6 +261,29 @@ class InstanceRow(Base):
     latency_ms: Mapped[float | None] = mapped_column(Float)
     at: Mapped[float] = mapped_column(Float)
     server: Mapped[Server] = relationship(lazy="joined", innerjoin=True)
+
+
+class Secret(Base):
+    """A named set of values. The values stand apart, encrypted."""
+
+    __tablename__ = "secret"
+
+    id: Mapped[str] = mapped_column(ascii_text(26), primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(ascii_text(NAME), unique=True)
+    created_at: Mapped[float] = mapped_column(Float)
+    updated_at: Mapped[float] = mapped_column(Float)
+
+
+class SecretValue(Base):
+    """One value, AES-256-GCM, bound to this row: moved to another it does not decrypt. ``key_id`` names the key it needs."""
+
+    __tablename__ = "secret_value"
+
+    secret_id: Mapped[str] = mapped_column(ForeignKey("secret.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(ascii_text(128), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ascii_text(16))
+    nonce: Mapped[bytes] = mapped_column(LargeBinary)
+    ciphertext: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class AuditRow(Base):

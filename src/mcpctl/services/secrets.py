@@ -1,0 +1,198 @@
+"""Secrets: kept encrypted, used by servers, never read back. Values leave only through the gateways' own route.
+
+``view`` shows that a secret exists and the names of its keys. ``run`` uses it: naming it in a server sends its values to
+wherever that server is, so every create and edit of a server asks for ``run`` on every secret of the result (door 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session as Db
+
+from mcpctl.errors import Duplicate, FieldError, InUse, InvalidSetting, NotFound
+from mcpctl.policy.decision import Authority, decide
+from mcpctl.services.keyring import Keyring, Sealed
+from mcpctl.services.work import Work
+from mcpctl.store.database import WriteTransaction
+from mcpctl.store.schema import Attachment, Project, Secret, SecretValue, Server
+from mcpctl.wire import secrets as wire
+from mcpctl.wire.catalog import SecretRef, Value
+
+
+def find(db: Db, key: str) -> Secret:
+    """The secret of this id or name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    secret = db.scalars(select(Secret).where((Secret.id == key) | (Secret.name == key))).one_or_none()
+    if secret is None:
+        raise NotFound(f"there is no secret {key!r}")
+    return secret
+
+
+def shown(db: Db, secret: Secret, viewer: Authority) -> wire.Secret:
+    """The secret as it crosses the wire: its keys, and of the servers that use it those the viewer may view."""
+    keys = select(SecretValue.key).where(SecretValue.secret_id == secret.id).order_by(SecretValue.key)
+    users = [server.name for server in using(db, secret.name) if decide(viewer, "view", "servers", server.name)]
+    return wire.Secret(
+        id=secret.id,
+        name=secret.name,
+        keys=list(db.scalars(keys)),
+        servers=users,
+        created_at=datetime.fromtimestamp(secret.created_at, UTC),
+        updated_at=datetime.fromtimestamp(secret.updated_at, UTC),
+    )
+
+
+def create(work: Work, new: wire.NewSecret) -> Secret:
+    """Keep a secret.
+
+    Raises:
+        Duplicate: the name is taken.
+        Conflict: this control plane has no key to encrypt with.
+    """
+    if work.db.scalars(select(Secret.id).where(Secret.name == new.name)).first():
+        raise Duplicate(f"there is a secret {new.name!r} already")
+    secret = Secret(name=new.name, created_at=work.now, updated_at=work.now)
+    work.db.add(secret)
+    work.db.flush()
+    _keep(work, secret, new.values)
+    work.touch(f"Secret:{secret.name}")
+    work.record("create", "secrets", secret.name, keys=sorted(new.values))
+    return secret
+
+
+def replace(work: Work, secret: Secret, body: wire.SecretBody) -> Secret:
+    """Keep these values from now on; gateways learn of it at once.
+
+    Raises:
+        InUse: a server uses a key that would be gone.
+        Conflict: this control plane has no key to encrypt with.
+    """
+    users = using(work.db, secret.name)
+    gone = {key for server in users for name, key in references(server) if name == secret.name} - body.values.keys()
+    if gone:
+        raise InUse(f"servers use {', '.join(sorted(gone))} of the secret {secret.name!r}: change these first")
+    work.db.execute(delete(SecretValue).where(SecretValue.secret_id == secret.id))
+    _keep(work, secret, body.values)
+    secret.updated_at = work.now
+    _touch_users(work, secret, users)
+    work.record("edit", "secrets", secret.name, keys=sorted(body.values))
+    return secret
+
+
+def remove(work: Work, secret: Secret) -> None:
+    """Forget a secret.
+
+    Raises:
+        InUse: servers use it; those the actor may view are named.
+    """
+    users = using(work.db, secret.name)
+    if users:
+        named = [server.name for server in users if decide(work.authority, "view", "servers", server.name)]
+        listed = f": {', '.join(named)}" if named else ""
+        raise InUse(f"{len(users)} server(s) use the secret {secret.name!r}{listed}")
+    work.touch(f"Secret:{secret.name}")
+    work.record("delete", "secrets", secret.name)
+    work.db.delete(secret)
+
+
+def require_usable(work: Work, named: Mapping[str, SecretRef]) -> list[FieldError]:
+    """Go on only if the actor may use every secret that ``named`` (by field) refers to; what does not exist is returned.
+
+    Raises:
+        CeilingExceeded: ``run`` on a secret is missing. An existing and a missing secret answer the same then.
+    """
+    asked = [("run", "secrets", reference.secret) for reference in named.values()]
+    work.require_all(dict.fromkeys(asked), "a server that names a secret")
+    errors = []
+    for field, reference in named.items():
+        rows = select(SecretValue.key).join(Secret).where(Secret.name == reference.secret)
+        keys = set(work.db.scalars(rows))
+        if not keys:
+            errors.append(FieldError(field, f"there is no secret {reference.secret!r}"))
+        elif reference.key not in keys:
+            errors.append(FieldError(field, f"the secret {reference.secret!r} has no key {reference.key!r}"))
+    return errors
+
+
+def references(server: Server) -> list[tuple[str, str]]:
+    """The (secret, key) pairs a server names."""
+    values: list[Any] = [*server.headers.values(), *server.env.values()]
+    return [(value["secret"], value["key"]) for value in values if isinstance(value, dict)]
+
+
+def using(db: Db, name: str) -> list[Server]:
+    """The servers that name a secret, by name."""
+    # There are few servers, and JSON is searched differently on each database.
+    servers = db.scalars(select(Server).order_by(Server.name))
+    return [server for server in servers if any(secret == name for secret, _ in references(server))]
+
+
+def resolved(db: Db, keyring: Keyring, values: Mapping[str, Any]) -> dict[str, str]:
+    """``values`` with every reference replaced by the secret's value: for gateways, and for nothing else.
+
+    Raises:
+        Unavailable: a secret is gone or does not decrypt.
+    """
+    return {key: _value(db, keyring, value) for key, value in values.items()}
+
+
+def _value(db: Db, keyring: Keyring, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    query = select(SecretValue).join(Secret).where(Secret.name == value["secret"], SecretValue.key == value["key"])
+    row = db.scalars(query).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no secret {value['secret']!r} with a key {value['key']!r}")
+    return keyring.open(Sealed(row.key_id, row.nonce, row.ciphertext), _row_name(row.secret_id, row.key))
+
+
+def adopt_key(transaction: WriteTransaction, keyring: Keyring) -> int:
+    """At start: see that every kept value can be read, and encrypt with the first key what is not; how many were.
+
+    Raises:
+        InvalidSetting: a value needs a key this control plane was not given, or does not decrypt.
+    """
+    db = transaction.session
+    needed = set(db.scalars(select(SecretValue.key_id).distinct()))
+    if unknown := sorted(needed - set(keyring.ids)):
+        keys = ", ".join(unknown)
+        raise InvalidSetting(f"secrets need the key {keys}, which MCPCTL_SECRET_KEY or MCPCTL_SECRET_KEY_FILE does not hold")
+    rows = list(db.scalars(select(SecretValue).where(SecretValue.key_id != (keyring.encrypting or ""))))
+    for row in rows:
+        name = _row_name(row.secret_id, row.key)
+        sealed = keyring.seal(keyring.open(Sealed(row.key_id, row.nonce, row.ciphertext), name), name)
+        row.key_id, row.nonce, row.ciphertext = sealed
+    return len(rows)
+
+
+def _keep(work: Work, secret: Secret, values: Mapping[str, str]) -> None:
+    for key, value in values.items():
+        sealed = work.keyring.seal(value, _row_name(secret.id, key))
+        work.db.add(
+            SecretValue(secret_id=secret.id, key=key, key_id=sealed.key_id, nonce=sealed.nonce, ciphertext=sealed.ciphertext)
+        )
+    work.db.flush()
+
+
+def _row_name(secret_id: str, key: str) -> str:
+    return f"{secret_id}/{key}"
+
+
+def _touch_users(work: Work, secret: Secret, users: Iterable[Server]) -> None:
+    work.touch(f"Secret:{secret.name}")
+    for server in users:
+        projects = select(Project.name).join(Attachment, Attachment.project_id == Project.id)
+        names = work.db.scalars(projects.where(Attachment.server_id == server.id))
+        work.touch(f"Server:{server.name}", *(f"Project:{name}" for name in names))
+
+
+def references_in(field: str, values: Mapping[str, Value] | None) -> dict[str, SecretRef]:
+    """The references among ``values``, by ``field.key``."""
+    return {f"{field}.{key}": value for key, value in (values or {}).items() if isinstance(value, SecretRef)}

@@ -1,0 +1,42 @@
+"""Secrets: named sets of values that servers use and nobody reads back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from mcpctl.wire.shapes import Answer, Name, Request, Time
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("the character NUL is not allowed")
+    return text
+
+
+SecretKey = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
+SecretText = Annotated[str, StringConstraints(min_length=1, max_length=65_536), AfterValidator(_no_nul)]
+
+
+class SecretBody(Request):
+    """The values from now on; keys left out are gone."""
+
+    values: dict[SecretKey, SecretText] = Field(min_length=1, max_length=50)
+
+
+class NewSecret(SecretBody):
+    """A secret to be kept."""
+
+    name: Name
+
+
+class Secret(Answer):
+    """A secret as it is listed: its keys, never a value."""
+
+    id: str
+    name: str
+    keys: list[str]
+    servers: list[str] = Field(description="that use it, as far as the asker may view these")
+    created_at: Time
+    updated_at: Time
