@@ -66,7 +66,7 @@ The file is the one `--config-file` or `MCPCTL_CONFIG_FILE` names; its members a
 
 ## `mcplocal`
 
-The file is the one `MCPLOCAL_CONFIG` names; its members are the names below without `MCPLOCAL_`, in lower case.
+The file (TOML) is the one `MCPLOCAL_CONFIG_FILE` names; its members are the names below without `MCPLOCAL_`, in lower case.
 
 | variable | default | meaning |
 |---|---|---|
