@@ -99,7 +99,7 @@ def _embedded(address: Address) -> Iterator[IPv4Address]:
     if address.teredo is not None:
         yield from address.teredo
     last = IPv4Address(int(address) & 0xFFFFFFFF)
-    if address in _NAT64[0] or (address in _COMPATIBLE and int(address) > 0xFFFF):
+    if address in _NAT64[0] or (address in _COMPATIBLE and int(address) > 1):
         yield last
     if address in _NAT64[1]:
         yield last

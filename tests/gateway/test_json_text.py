@@ -1,0 +1,127 @@
+"""JSON read strictly, and kept as it was written."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcplocal.json_text import NotJson, Twice, decode, read, read_object, write, write_object
+from mcplocal.protocol.envelope import Incoming, Rejection, parse
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=20
+)
+OBJECTS = st.dictionaries(st.text(), VALUES, max_size=6)
+SPACES = st.sampled_from([None, 1, 3])
+
+
+@given(OBJECTS, SPACES, st.booleans())
+def test_what_is_read_and_written_again_is_the_same_text_member_by_member(
+    found: dict[str, Any], indent: int | None, ascii_: bool
+) -> None:
+    text = json.dumps(found, indent=indent, ensure_ascii=ascii_)
+    members = read_object(text, unique=True)
+    assert found == {key: member.value for key, member in members.items()}
+    assert all(member.text in text and json.loads(member.text) == member.value for member in members.values())
+    assert json.loads(write_object({key: member.text for key, member in members.items()})) == found
+
+
+@given(st.text() | VALUES.map(json.dumps))
+def test_it_accepts_nothing_that_the_standard_library_refuses_and_means_the_same(text: str) -> None:
+    try:
+        value = read(text, unique=False)
+    except NotJson:
+        return
+    assert repr(json.loads(text)) == repr(value)
+
+
+@given(OBJECTS)
+def test_members_of_an_inner_object_are_read_where_they_are_wanted(found: dict[str, Any]) -> None:
+    text = json.dumps({"params": found, "other": found})
+    members = read_object(text, unique=True, within=("params",))
+    assert found == {key: member.value for key, member in members["params"].value.items()}
+    assert found == members["other"].value
+    assert members["params"].text == members["other"].text
+
+
+@pytest.mark.parametrize("text", ['{"a":1,"a":1}', '{"a":{"b":1,"b":2}}', '{"a":[{"\\u0062":1,"b":2}]}', '{"p":{"a":1,"a":2}}'])
+def test_a_member_that_stands_twice_is_refused_however_it_is_spelt(text: str) -> None:
+    with pytest.raises(Twice):
+        read(text, unique=True)
+    with pytest.raises(Twice):
+        read_object(text, unique=True, within=("p",))
+
+
+REFUSED = ["", " ", "{", "}", "{}x", "{'a':1}", '{"a" 1}', '{"a":}', '{"a":1,}', "{,}", '{"a":01}', '{"a":NaN}', "[1]", "null"]
+REFUSED += ['{"a":-Infinity}', "\ufeff{}", '{"a":"\t"}', '{"a":1]', "{1:2}", "[" * 100_000, '{"a":' * 100_000]
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_is_no_object_is_refused_and_never_more_than_that(text: str) -> None:
+    with pytest.raises(NotJson):
+        read_object(text, unique=True)
+
+
+@given(st.binary())
+def test_bytes_that_are_no_utf_8_are_refused(body: bytes) -> None:
+    try:
+        assert decode(body).encode() == body
+    except NotJson:
+        with pytest.raises(UnicodeDecodeError):
+            body.decode()
+
+
+def test_what_is_not_json_is_not_written_either() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write(float("nan"))
+
+
+MESSAGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "jsonrpc": st.sampled_from(["2.0", "1.0", 2]) | LEAVES,
+        "id": LEAVES,
+        "method": st.sampled_from(["tools/call", "ping"]) | LEAVES,
+        "params": OBJECTS | VALUES | st.fixed_dictionaries({"_meta": OBJECTS | LEAVES}),
+        "result": VALUES,
+        "error": VALUES,
+    },
+)
+
+
+def parsed(body: bytes) -> Incoming | None:
+    """The message, or nothing if it is refused as a body or as a message."""
+    try:
+        return parse(body)
+    except Rejection as rejection:
+        if rejection.code not in (-32700, -32600, -32602):
+            raise
+        return None
+
+
+@given(MESSAGES | VALUES)
+def test_every_body_is_one_message_or_refused_with_a_code_and_nothing_else_happens(body: Any) -> None:
+    text = json.dumps(body).encode()
+    message = parsed(text)
+    if message is None:
+        return
+    assert isinstance(body, dict)
+    assert body["jsonrpc"] == "2.0"
+    assert message.size == len(text)
+    if message.kind == "response":
+        assert "method" not in body
+        return
+    assert message.method == body["method"]
+    assert (message.kind == "request") == ("id" in body)
+    assert message.kind == "notification" or (message.id == body["id"] and not isinstance(message.id, bool | float))
+    assert {key: member.value for key, member in message.params.items()} == body.get("params", {})
+
+
+@given(st.binary(max_size=60))
+def test_bytes_of_any_kind_are_refused_with_a_code_or_are_a_message(body: bytes) -> None:
+    parsed(body)
