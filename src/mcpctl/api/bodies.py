@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from collections.abc import Iterable, Iterator, Mapping
+from math import isinf
+from typing import Any, Final, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request as HttpRequest
 
 from mcpctl.errors import FieldError, InvalidInput, MalformedBody, TooLarge, UnsupportedMedia, nearest
+from mcpctl.policy.vocabulary import shown
 from mcpctl.wire.shapes import Request
 
-DEEPEST = 32
+DEEPEST: Final = 32
 """Levels of nesting; no shape needs more than six."""
+
+MOST_MEMBERS: Final = 1000
+"""Members of one object; no shape takes more than 200."""
+
+MOST_ERRORS: Final = 50
+"""Entries of ``errors`` in one answer."""
+
+NUL: Final = "the character NUL is not allowed"
 
 
 async def read_json(request: HttpRequest, largest: int) -> Any:
@@ -39,6 +49,16 @@ async def read_json(request: HttpRequest, largest: int) -> Any:
     return parse_json(bytes(raw))
 
 
+def refuse_body(value: Any) -> None:
+    """Go on only if nothing was sent, or an object with nothing in it.
+
+    Raises:
+        MalformedBody: something was.
+    """
+    if value not in (None, {}):
+        raise MalformedBody("no body belongs here")
+
+
 def parse_json(raw: bytes) -> Any:
     """One JSON value.
 
@@ -48,7 +68,9 @@ def parse_json(raw: bytes) -> Any:
     if raw.count(b"[") + raw.count(b"{") > DEEPEST and _depth(raw) > DEEPEST:
         raise MalformedBody(f"the body is nested more than {DEEPEST} levels deep")
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_members_once, parse_constant=_refuse_constant)
+        value = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_members_once, parse_constant=_refuse_constant, parse_float=_finite
+        )
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeError:
         raise MalformedBody("the body is not valid UTF-8 text") from None
@@ -79,12 +101,21 @@ def _depth(raw: bytes) -> int:
 
 
 def _members_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_MEMBERS:  # each would cost an error of its own
+        raise ValueError(f"an object in it has more than {MOST_MEMBERS} members")
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the member {twice!r} stands in it twice")
+        seen = set[str]()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the member {shown(twice)} stands in it twice")
     return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise ValueError(f"{shown(text)} is too large a number")
+    return number
 
 
 def _refuse_constant(text: str) -> NoReturn:
@@ -97,12 +128,36 @@ def validate(adapter: TypeAdapter[Any], value: Any) -> Any:
     Raises:
         InvalidInput: with one entry of ``errors`` for each field that is wrong.
     """
+    _refuse_nul(value)
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
         if value is None:
             raise MalformedBody("a JSON body is needed; see /openapi.json for its members") from None
-        raise _refusal(error.errors(include_url=False), adapter) from None
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        raise _refusal(details, adapter, value) from None
+
+
+def _refuse_nul(value: Any) -> None:
+    """No text anywhere holds NUL: PostgreSQL cannot keep it, and elsewhere it ends strings early."""
+    errors = [FieldError(field or "body", NUL) for field in _with_nul(value, "")]
+    if errors:
+        raise InvalidInput("; ".join(_sentence(error) for error in errors[:MOST_ERRORS]), errors=errors[:MOST_ERRORS])
+
+
+def _with_nul(value: Any, field: str) -> Iterator[str]:
+    if isinstance(value, str):
+        if "\0" in value:
+            yield field
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            below = f"{field}.{_short(name)}".lstrip(".")
+            if "\0" in name:
+                yield below
+            yield from _with_nul(member, below)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _with_nul(item, f"{field}.{index}".lstrip("."))
 
 
 def validate_query(shape: type[Request] | None, pairs: Iterable[tuple[str, str]]) -> Any:
@@ -115,34 +170,81 @@ def validate_query(shape: type[Request] | None, pairs: Iterable[tuple[str, str]]
     for key, value in pairs:
         if key in given:
             raise InvalidInput(
-                f"the parameter {key!r} stands in the query twice", errors=[FieldError(key, "it stands there twice")]
+                f"the parameter {shown(key)} stands in the query twice",
+                errors=[FieldError(_short(key), "it stands there twice")],
             )
+        if "\0" in key + value:
+            raise InvalidInput(f"the parameter {shown(key)}: {NUL}", errors=[FieldError(_short(key), NUL)])
         given[key] = value
     if shape is None:
         if given:
             key = next(iter(given))
-            raise InvalidInput(f"there is no parameter {key!r} here", errors=[FieldError(key, "unknown parameter")])
+            raise InvalidInput(
+                f"there is no parameter {shown(key)} here", errors=[FieldError(_short(key), "unknown parameter")]
+            )
         return None
     try:
         return shape.model_validate(given)
     except ValidationError as error:
-        raise _refusal(error.errors(include_url=False), TypeAdapter(shape)) from None
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        raise _refusal(details, TypeAdapter(shape), given) from None
 
 
-def _refusal(details: list[ErrorDetails], adapter: TypeAdapter[Any]) -> InvalidInput:
+def check_path(params: Mapping[str, str]) -> None:
+    """Refuse a path that no name could make.
+
+    Raises:
+        InvalidInput: naming the part of the path.
+    """
+    for name, value in params.items():
+        if "\0" in value:
+            raise InvalidInput(f"{name}: {NUL}", errors=[FieldError(name, NUL)])
+
+
+def _refusal(details: list[ErrorDetails], adapter: TypeAdapter[Any], value: Any) -> InvalidInput:
+    placed = [(detail, *_where(detail["loc"], value)) for detail in details]
     members = _members(adapter)
-    errors = []
-    for detail in details[:50]:
-        where = ".".join(
-            str(part) for part in detail["loc"] if not str(part).startswith(("function-", "list[", "constrained-"))
-        )
-        last = str(detail["loc"][-1]) if detail["loc"] else ""
+    errors: dict[tuple[str, str], FieldError] = {}
+    # An alternative of another kind (a list where an object was sent) says nothing, unless there is nothing else to say.
+    for detail, where, _ in [one for one in placed if one[2]] or placed:
         if detail["type"] == "extra_forbidden":
-            errors.append(FieldError(where, "unknown member", nearest(last, members)))
+            last = str(detail["loc"][-1])
+            error = FieldError(where, "unknown member", nearest(last, members) if len(last) <= 80 else None)
         else:
             message = detail["msg"].removeprefix("Value error, ")
-            errors.append(FieldError(where or "body", message[:1].lower() + message[1:]))
-    return InvalidInput("; ".join(_sentence(error) for error in errors), errors=errors)
+            error = FieldError(where or "body", message[:1].lower() + message[1:])
+        errors.setdefault((error.field, error.message), error)
+        if len(errors) == MOST_ERRORS:
+            break
+    return InvalidInput("; ".join(_sentence(error) for error in errors.values()), errors=list(errors.values()))
+
+
+def _where(loc: tuple[int | str, ...], value: Any) -> tuple[str, bool]:
+    """The path of what is wrong as its sender knows it, and whether what is said there is of the kind that was sent.
+
+    Where a union was tried, pydantic puts the name of each alternative in between.
+    """
+    found, fits = list[str](), True
+    for place, part in enumerate(loc):
+        last = place == len(loc) - 1
+        if isinstance(value, dict) and isinstance(part, str) and (part in value or (last and not _is_alternative(part))):
+            found.append(_short(part))
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int):
+            found.append(str(part))
+            value = value[part] if part < len(value) else None
+        elif isinstance(part, str) and _is_alternative(part):
+            fits = fits and part.startswith("list[") == isinstance(value, list)
+    return ".".join(found), fits
+
+
+def _is_alternative(part: str) -> bool:
+    """Whether this names an alternative of a union: a type, in pydantic's words. No member of ours begins in upper case."""
+    return part[:1].isupper() or part.startswith(("function-", "list[", "constrained-")) or part in ("str", "int", "float")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 80 else name[:77] + "..."
 
 
 def _sentence(error: FieldError) -> str:

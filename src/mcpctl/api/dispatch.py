@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from anyio import to_thread
 from starlette.requests import Request
@@ -20,7 +20,7 @@ from ulid import ULID
 from mcpctl.api import access, bodies, problems
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.operations import Call, Guarded, Operation, Unguarded
-from mcpctl.errors import Forbidden, MalformedBody, NotFound, Problem
+from mcpctl.errors import Forbidden, NotFound, Problem
 from mcpctl.policy.decision import decide
 from mcpctl.services import audit
 from mcpctl.services.principals import Principal, authenticate
@@ -30,6 +30,9 @@ from mcpctl.services.work import Work, require
 logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+"""Headers of every answer; no operation sets them itself."""
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -45,9 +48,7 @@ def endpoint(control: ControlPlane, operation: Operation) -> Endpoint:
             response = problems.answer(problem, request_id)
         except Exception as error:  # the one place where an unforeseen fault becomes an answer, and never an allow
             response = problems.unforeseen(error, request_id)
-        response.headers["X-Request-Id"] = request_id
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.raw_headers += ((b"x-request-id", request_id.encode()), *_ALWAYS)
         return response
 
     return run
@@ -77,13 +78,13 @@ async def _run(control: ControlPlane, operation: Operation, request: Request, re
 
 async def _read_call(control: ControlPlane, operation: Operation, request: Request, source: str, request_id: str) -> Call:
     bodies.check_path(request.path_params)
-    query = bodies.validate_query(operation.query, request.query_params.multi_items())
+    pairs = request.query_params.multi_items() if request.scope["query_string"] else ()
+    query = bodies.validate_query(operation.query, pairs)
     body: Any = None
     if operation.body_adapter is not None:
         body = bodies.validate(operation.body_adapter, await bodies.read_json(request, control.max_body_bytes))
     elif operation.method != "GET" and operation.kind != "raw":
-        if await bodies.read_json(request, control.max_body_bytes) not in (None, {}):
-            raise MalformedBody("no body belongs here")
+        bodies.refuse_body(await bodies.read_json(request, control.max_body_bytes))
     return Call(dict(request.path_params), query, body, source, request_id)
 
 

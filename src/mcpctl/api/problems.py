@@ -7,7 +7,7 @@ import logging
 
 from starlette.responses import Response
 
-from mcpctl.errors import InvalidCredential, MissingCredential, Problem, Unauthenticated, WrongPassword
+from mcpctl.errors import InvalidCredential, Problem, Unauthenticated
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +17,9 @@ MEDIA_TYPE = "application/problem+json"
 def answer(problem: Problem, request_id: str) -> Response:
     """The answer that says this problem."""
     headers = dict(problem.headers)
-    if isinstance(problem, MissingCredential):
-        headers["WWW-Authenticate"] = 'Bearer realm="mcpctl"'  # RFC 6750 section 3: no error code without a credential
-    elif isinstance(problem, InvalidCredential):
+    if isinstance(problem, InvalidCredential):
         headers["WWW-Authenticate"] = 'Bearer realm="mcpctl", error="invalid_token"'
-    elif isinstance(problem, Unauthenticated) and not isinstance(problem, WrongPassword):
+    elif isinstance(problem, Unauthenticated):  # RFC 9110: every 401 has one; RFC 6750: no error code without a bearer
         headers["WWW-Authenticate"] = 'Bearer realm="mcpctl"'
     body = problem.as_json() | {"instance": f"urn:mcpctl:request:{request_id}"}
     return Response(json.dumps(body), problem.status, headers, MEDIA_TYPE)

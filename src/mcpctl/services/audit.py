@@ -15,7 +15,7 @@ from mcpctl.policy.decision import Decision, decide
 from mcpctl.policy.vocabulary import OPERATIONS_RESOURCE, is_sha
 from mcpctl.services import lifetimes
 from mcpctl.services.principals import Principal
-from mcpctl.store.schema import AuditRow
+from mcpctl.store.schema import NAME, SUBJECT, AuditRow
 from mcpctl.wire import audit as wire
 from mcpctl.wire import gateway as gateway_wire
 from mcpctl.wire.shapes import Page
@@ -74,23 +74,24 @@ def add_calls(db: Db, batch: gateway_wire.CallEvents, projects: frozenset[str] |
     wanted = [event for event in batch.events if projects is None or event.project in projects]
     known = set(db.scalars(select(AuditRow.id).where(AuditRow.id.in_([event.id for event in wanted]))))
     fresh = {event.id: event for event in wanted if event.id not in known}
+    moments = _moments(batch)
     for event in fresh.values():
         db.add(
             AuditRow(
                 id=event.id,
-                at=_moment(event.at, "at"),
-                subject=event.subject,
-                user=event.user,
+                at=moments[event.id],
+                subject=_cut(event.subject, SUBJECT),
+                user=_cut(event.user, NAME),
                 token_name=event.token_name,
                 token_sha=event.token_sha,
-                action=event.method,
+                action=event.method[:64],
                 resource="servers",
                 name=f"{event.server or '-'}/{event.tool}" if event.tool else (event.server or "-"),
                 allowed=event.allowed,
                 outcome=event.outcome,
                 reason=event.reason,
                 rule=event.rule,
-                origin=event.origin,
+                origin=_cut(event.origin, SUBJECT * 2),
                 revision=event.revision,
                 decision_id=event.decision_id,
                 project=event.project,
@@ -108,6 +109,30 @@ def add_calls(db: Db, batch: gateway_wire.CallEvents, projects: frozenset[str] |
             )
         )
     return len(wanted)
+
+
+def _moments(batch: gateway_wire.CallEvents) -> dict[str, float]:
+    """When each event of a batch was, by its id: as the gateway says, but not before 1970 nor after now.
+
+    A clock that is wrong by millennia would else leave a row that no answer can show.
+
+    Raises:
+        InvalidInput: with one entry of ``errors`` for each time that cannot be read.
+    """
+    found: dict[str, float] = {}
+    errors: list[FieldError] = []
+    for index, event in enumerate(batch.events):
+        try:
+            found[event.id] = min(max(_moment(event.at, f"events.{index}.at"), 0.0), time())
+        except InvalidInput as error:
+            errors += error.errors
+    if errors:
+        raise InvalidInput("; ".join(f"{error.field}: {error.message}" for error in errors), errors=errors)
+    return found
+
+
+def _cut(text: str | None, longest: int) -> str | None:
+    return None if text is None else text[:longest]
 
 
 def search(db: Db, reader: Principal, query: wire.AuditQuery) -> Page[wire.AuditRow]:

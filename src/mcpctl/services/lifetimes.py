@@ -25,7 +25,10 @@ def duration(text: str, field: str) -> timedelta:
     """
     if not _DURATION.fullmatch(text):
         raise _refuse(field, f"{text!r} is not a duration such as 30d, 12h or 45m")
-    span: timedelta = durationpy.from_str(text)
+    try:
+        span: timedelta = durationpy.from_str(text)
+    except durationpy.DurationError:
+        span = timedelta.max
     if span <= timedelta(0):
         raise _refuse(field, f"{text!r} is no time at all")
     if span > LONGEST:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mcpctl.wire.shapes import Answer, Name, Request, ServerName, SubjectName, Text
+
+Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
+Bytes = Annotated[int, Field(ge=0, le=2**53)]
+Milliseconds = Annotated[float | int, Field(ge=0, le=1e12, allow_inf_nan=False)]
 
 
 class SlicesQuery(Request):
@@ -87,11 +91,11 @@ class CallEvent(Request):
     reason: str | None = Field(default=None, max_length=2000)
     rule: str | None = Field(default=None, max_length=1000)
     origin: str | None = Field(default=None, max_length=300)
-    revision: int = 0
+    revision: Count = 0
     decision_id: str | None = Field(default=None, max_length=64)
-    duration_ms: float | int | None = None
-    request_bytes: int | None = None
-    response_bytes: int | None = None
+    duration_ms: Milliseconds | None = None
+    request_bytes: Bytes | None = None
+    response_bytes: Bytes | None = None
     outcome: Literal["ok", "tool_error", "refused", "upstream_error", "cancelled"]
     source: str | None = Field(default=None, max_length=100)
     request_id: str | None = Field(default=None, max_length=100)
@@ -116,8 +120,8 @@ class InstanceReport(Request):
     server: ServerName
     status: Literal["STARTING", "RUNNING", "DEGRADED", "UNREACHABLE", "ERROR"]
     detail: Text = ""
-    tools: int | None = None
-    latency_ms: float | int | None = None
+    tools: Count | None = None
+    latency_ms: Milliseconds | None = None
     at: str = Field(max_length=40)
 
 

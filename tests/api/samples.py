@@ -1,0 +1,92 @@
+"""A valid body for every operation that takes one, and a path and query for every operation there is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mcpctl.api.app import OPERATIONS
+from mcpctl.api.operations import Operation
+
+SHA = "a" * 64
+ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+CALL = {
+    "id": "call-1",
+    "at": "2026-01-01T00:00:00Z",
+    "subject": "User:admin",
+    "user": "admin",
+    "tokenName": "t",
+    "tokenSha": SHA,
+    "project": "sample",
+    "server": "sample",
+    "tool": "now",
+    "method": "tools/call",
+    "allowed": True,
+    "reason": "because",
+    "rule": "p, User:admin, admin, *, *, allow",
+    "origin": "bindings.csv:4",
+    "revision": 3,
+    "decisionId": "d" * 24,
+    "durationMs": 1.5,
+    "requestBytes": 10,
+    "responseBytes": 20,
+    "outcome": "ok",
+    "source": "127.0.0.1",
+    "requestId": "r",
+}
+INSTANCE = {"server": "sample", "status": "RUNNING", "detail": "", "tools": 3, "latencyMs": 1.5, "at": "2026-01-01T00:00:00Z"}
+SERVER = {
+    "name": "sample",
+    "transport": "streamable-http",
+    "url": "http://127.0.0.1:9/mcp",
+    "headers": {"X-One": "1"},
+    "healthCheck": {"intervalSeconds": 30, "timeoutSeconds": 5},
+    "stateful": False,
+}
+BODIES: dict[str, Any] = {
+    "post_auth_login": {"username": "admin", "password": "wrong password"},
+    "post_users": {"name": "sample", "password": "a long password", "service": False},
+    "patch_users_id": {"disabled": False, "password": "a long password", "oldPassword": "a long password"},
+    "post_groups": {"name": "sample", "members": ["User:admin"]},
+    "put_groups_id": {"members": ["User:sample"]},
+    "post_sessions": {"user": "sample", "ttl": "1h"},
+    "post_mcptokens": {
+        "name": "sample",
+        "project": "sample",
+        "rbacMode": "empty",
+        "bindings": ["role:view,resource:servers"],
+        "ttl": "1h",
+        "description": "",
+    },
+    "post_mcptokens_id_rotate": {"grace": "1h"},
+    "post_rbac": {"name": "sample", "subjects": ["User:sample"], "roleBindings": ["role:view,resource:servers"]},
+    "put_rbac_id": {"name": "sample", "subjects": ["User:sample"], "roleBindings": ["role:view,resource:servers"]},
+    "post_authorize": {"subject": "User:sample", "action": "view", "resource": "servers", "name": "sample"},
+    "post_secrets": {"name": "sample", "values": {"key": "value"}},
+    "put_secrets_id": {"values": {"key": "value"}},
+    "post_servers": SERVER,
+    "put_servers_id": SERVER,
+    "post_projects": {"name": "sample", "servers": ["sample"], "toolNames": "prefixed"},
+    "put_projects_id": {"servers": ["sample"], "toolNames": "prefixed"},
+    "post_gateway_audit": {"gateway": "gw", "events": [CALL]},
+    "post_gateway_status": {"gateway": "gw", "instances": [INSTANCE]},
+}
+QUERIES = {
+    "get_gateway_slices": {"subject": "User:sample", "project": "sample"},
+    "get_gateway_upstreams": {"project": "sample"},
+}
+WITH_BODY = [operation for operation in OPERATIONS if operation.body_adapter is not None]
+WITH_PATH = [operation for operation in OPERATIONS if "{" in operation.path]
+
+
+def path(operation: Operation, **parts: str) -> str:
+    """The path of ``operation`` from the root, each part something there is unless said otherwise."""
+    there = {"id": "person"} if operation.operation_id == "patch_users_id" else {}
+    return "/" + re.sub(r"{(\w+)}", lambda part: (there | parts).get(part[1], "sample"), operation.path)
+
+
+def query(operation: Operation) -> dict[str, str]:
+    """What its query must hold."""
+    if operation.path.startswith("/api/v1/mcptokens/{id}"):
+        return {"project": "sample"}
+    return dict(QUERIES.get(operation.operation_id, {}))
