@@ -12,7 +12,6 @@ from mcpctl.errors import InvalidPolicy
 from mcpctl.policy import files
 from mcpctl.policy.bindings import Binding
 from mcpctl.policy.decision import decide
-from mcpctl.policy.files import Finding
 from mcpctl.policy.slices import Rule
 from mcpctl.policy.vocabulary import ACTIONS, OPERATIONS, RESOURCES
 from tests.policy.test_parsers import valid_bindings
@@ -215,6 +214,11 @@ def test_every_wrong_field_of_a_line_is_reported(tmp_path: Path) -> None:
 def test_a_role_whose_own_line_is_faulty_is_not_reported_again_where_it_is_used(tmp_path: Path) -> None:
     directory(tmp_path, {"a.csv": "g2, auditor, veiw\np, User:a, auditor, servers, *, allow"})
     assert [1] == [finding.line for finding in files.check(tmp_path)]
+
+
+def test_what_an_unreadable_file_may_define_is_not_reported_where_it_is_used(tmp_path: Path) -> None:
+    directory(tmp_path, {"roles.csv": ROLES_TEXT.encode("utf-16"), "a.csv": GOOD})
+    assert ["roles.csv"] == [finding.file for finding in files.check(tmp_path)]
 
 
 def test_a_file_may_use_a_role_that_a_later_one_defines(tmp_path: Path) -> None:

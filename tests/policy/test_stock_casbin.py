@@ -42,6 +42,7 @@ COMPILABLE = [
     "overlaps(r.name, p.name)",
     "keyMatch(r.name, p.name)",
     "regexMatch(r.name, p.name)",  # raises where the line is no pattern
+    "regexMatch(r.act, p.role)",
     "ipMatch(r.name, p.name)",  # raises where the name is no address
     'r.act in ("view", "edit")',
     'r.name not in ["a", "a/b"]',
@@ -122,7 +123,7 @@ def agree(
     assert [said(casbin_itself, request) for request in asked] == [said(ours, request) for request in asked]
 
 
-@given(st.sampled_from(EFFECTS), expressions(COMPILABLE), MEMBERSHIPS, ROLE_LINKS, rules(), REQUESTS)
+@given(st.sampled_from(EFFECTS), expressions([*COMPILABLE, *NOT_BOOLEAN]), MEMBERSHIPS, ROLE_LINKS, rules(), REQUESTS)
 def test_a_compiled_matcher_answers_as_casbin_does(
     effect: str, matcher: str, groups: set[str], links: set[tuple[str, str]], lines: list[Rule], asked: list[tuple[str, ...]]
 ) -> None:
