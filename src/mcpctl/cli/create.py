@@ -1,4 +1,4 @@
-"""``mcpctl create``: users, groups, sessions here; servers, projects, RBAC definitions and tokens beside it."""
+"""``mcpctl create``: users, groups, sessions here; servers, projects, secrets, RBAC definitions and tokens beside it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import rich_click as click
 
 from mcpctl.cli.connection import control_plane
 from mcpctl.cli.create_grants import create_mcptoken, create_rbac
+from mcpctl.cli.create_secrets import create_secret
 from mcpctl.cli.create_servers import create_project, create_server
 from mcpctl.cli.credentials import password_flags, raw_token_flags, read_password, token_destination
 from mcpctl.cli.flags import connection_flags, output_flag
@@ -96,5 +97,5 @@ def expires(when: str | None) -> str:
     return f"until {when}" if when else "without an end"
 
 
-for _command in (create_project, create_server, create_rbac, create_mcptoken):
+for _command in (create_project, create_server, create_secret, create_rbac, create_mcptoken):
     create.add_command(_command)

@@ -224,6 +224,18 @@ SERVERS: Final = Kind(
         Field("UPDATED", "updatedAt", "ago", "describe"),
     ),
 )
+SECRETS: Final = Kind(
+    "secrets",
+    "secret",
+    (
+        Field("NAME", "name"),
+        Field("KEYS", "keys", "list"),
+        Field("SERVERS", "servers", "list"),
+        _AGE,
+        _ID,
+        Field("UPDATED", "updatedAt", "ago", "describe"),
+    ),
+)
 INSTANCES: Final = Kind(
     "instances",
     "instance",
@@ -296,7 +308,7 @@ AUDIT: Final = Kind(
     many="audit rows",
 )
 
-KINDS: Final = (USERS, GROUPS, SESSIONS, PROJECTS, SERVERS, INSTANCES, RBAC, MCPTOKENS, AUDIT)
+KINDS: Final = (USERS, GROUPS, SESSIONS, PROJECTS, SERVERS, SECRETS, INSTANCES, RBAC, MCPTOKENS, AUDIT)
 
 _BY_WORD: Final = {word: kind for kind in KINDS for word in (kind.plural, kind.singular, *kind.aliases)}
 

@@ -1,0 +1,94 @@
+"""``mcpctl create secret`` and ``set secret``. Values come from files, standard input or variables, never as arguments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from mcpctl.cli.connection import control_plane
+from mcpctl.cli.credentials import read_secret
+from mcpctl.cli.flags import connection_flags, output_flag
+from mcpctl.cli.output import print_done
+from mcpctl.cli.resources import SECRETS
+from mcpctl.cli.words import NAME
+from mcpctl.errors import FieldError, InvalidInput
+
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+def _value_flags(function: Made) -> Made:
+    for flag in (
+        click.option(
+            "--from-env", "variables", multiple=True, metavar="KEY=VARIABLE", help="A value in this variable; may be repeated."
+        ),
+        click.option(
+            "--from-file",
+            "files",
+            multiple=True,
+            metavar="KEY=FILE",
+            help="A value in this file, - is standard input; may be repeated.",
+        ),
+    ):
+        function = flag(function)
+    return function
+
+
+@click.command("secret", short_help="Values that servers use and nobody reads back.")
+@click.argument("name", type=NAME, metavar="NAME", help="Name of the secret.")
+@_value_flags
+@output_flag("name", "json", "yaml")
+@connection_flags
+def create_secret(name: str, files: tuple[str, ...], variables: tuple[str, ...], output: str | None) -> None:
+    """Keep a secret: one or more values, each under a key. A server names one as KEY=secret:NAME/KEY.
+
+    Examples:
+      mcpctl create secret github --from-file bearer=github.token
+      pass show github | mcpctl create secret github --from-file bearer=-
+      mcpctl create secret github --from-env bearer=GITHUB_TOKEN
+    """
+    with control_plane() as plane:
+        made = plane.post(SECRETS.collection, {"name": name, "values": _values(files, variables)})
+    print_done(SECRETS, made, "created", output)
+
+
+@click.command("secret", short_help="All of a secret's values.")
+@click.argument("name", type=NAME, metavar="NAME", help="Name of the secret.")
+@_value_flags
+@output_flag("name", "json", "yaml")
+@connection_flags
+def set_secret(name: str, files: tuple[str, ...], variables: tuple[str, ...], output: str | None) -> None:
+    """Replace all values of a secret; keys left out are gone. Gateways use the new values at once.
+
+    Examples:
+      mcpctl set secret github --from-file bearer=github.token
+    """
+    with control_plane() as plane:
+        made = plane.put(SECRETS.path(name), {"values": _values(files, variables)})
+    print_done(SECRETS, made, "changed", output)
+
+
+def _values(files: tuple[str, ...], variables: tuple[str, ...]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for flag, words in (("files", files), ("variables", variables)):
+        for word in words:
+            key, equals, source = word.partition("=")
+            if not key or not equals or not source:
+                _refuse(flag, f"{word!r} has no '=': write KEY=WHERE")
+            if key in values:
+                _refuse(flag, f"the key {key!r} stands there twice")
+            if flag == "files":
+                values[key] = read_secret(source, flag)
+            elif not os.environ.get(source):
+                _refuse(flag, f"the variable {source!r} is not set, or empty")
+            else:
+                values[key] = os.environ[source]
+    if not values:
+        _refuse("files", "a secret needs a value: --from-file KEY=FILE, or --from-env KEY=VARIABLE")
+    return values
+
+
+def _refuse(field: str, message: str) -> None:
+    raise InvalidInput(message, errors=[FieldError(field, message)])
