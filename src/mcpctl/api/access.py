@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from functools import cache
 from ipaddress import ip_address, ip_network
+from time import time
+from typing import Final
 
 import anyio
 from anyio import to_thread
 from starlette.requests import Request
 
 from mcpctl.api.control_plane import ControlPlane
-from mcpctl.errors import InvalidCredential, MissingCredential
+from mcpctl.errors import InvalidCredential, MissingCredential, StoreUnavailable
 from mcpctl.services.principals import NotAuthenticated, Principal, authenticate
 from mcpctl.services.token_secret import hash_token, is_mcp_token, is_session
+
+READ_AGAIN: Final = 20
+"""Times a principal is read that changes while it is being read."""
 
 
 def bearer_of(request: Request) -> str:
@@ -34,6 +39,8 @@ def bearer_of(request: Request) -> str:
 def source_of(request: Request, trusted_proxies: tuple[str, ...]) -> str:
     """The client's address. ``X-Forwarded-For`` counts only as far as configured proxies wrote it."""
     address = request.client.host if request.client else "unknown"
+    if not trusted_proxies:
+        return address
     hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
     while hops and _is_trusted(address, trusted_proxies):
         candidate = hops.pop()
@@ -70,7 +77,7 @@ async def principal_of(control: ControlPlane, bearer: str, source: str) -> Princ
     try:
         if not (is_mcp_token(bearer) or is_session(bearer)):
             raise NotAuthenticated("malformed")
-        principal = await to_thread.run_sync(_read, control, bearer)
+        principal = await _read_until_it_holds(control, bearer)
     except NotAuthenticated:
         key = f"source:{source}"
         wait = control.failed_bearers.wait(key)
@@ -82,9 +89,27 @@ async def principal_of(control: ControlPlane, bearer: str, source: str) -> Princ
             finally:
                 control.failed_bearers.end_waiting(source)
         raise
-    control.principals.put(principal)
     control.last_used.note(principal)
     return principal
+
+
+async def still(control: ControlPlane, bearer: str, principal: Principal, source: str) -> Principal:
+    """The principal, read again if anything changed meanwhile: a body may take its time to arrive.
+
+    Raises:
+        NotAuthenticated: the bearer is no good any more.
+    """
+    if principal.authority.superseded or time() >= principal.authority.expires_at:
+        return await principal_of(control, bearer, source)
+    return principal
+
+
+async def _read_until_it_holds(control: ControlPlane, bearer: str) -> Principal:
+    for _ in range(READ_AGAIN):
+        principal = await to_thread.run_sync(_read, control, bearer)
+        if control.principals.put(principal):
+            return principal
+    raise StoreUnavailable("what this credential may do keeps changing; ask again")
 
 
 def _read(control: ControlPlane, bearer: str) -> Principal:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from anyio import to_thread
+from sqlalchemy.exc import IntegrityError
 from starlette.requests import Request
 from starlette.responses import Response
 from ulid import ULID
@@ -63,12 +65,15 @@ async def _run(control: ControlPlane, operation: Operation, request: Request, re
     bearer = access.bearer_of(request)
     principal = await access.principal_of(control, bearer, source)
     call = await _read_call(control, operation, request, source, request_id)
-    if operation.kind == "raw":
-        return await _answered(operation, operation.do(control, request, call, principal))
-    if operation.kind == "memory":
-        return _answer(operation, operation.do(principal, call))
-    runner = {"write": _write, "append": _append, "read": _read}[operation.kind]
+    principal = await access.still(control, bearer, principal, source)
     try:
+        if operation.kind == "raw":
+            return await _answered(operation, operation.do(control, request, call, principal))
+        if operation.kind == "memory":
+            return _answer(operation, operation.do(principal, call))
+        if operation.prepare is not None:
+            call = replace(call, prepared=await operation.prepare(control, principal, call))
+        runner = {"write": _write, "append": _append, "read": _read}[operation.kind]
         return await to_thread.run_sync(partial(runner, control, operation, bearer, principal, call))
     except (Forbidden, NotFound) as refusal:
         if isinstance(refusal, Forbidden) or operation.kind == "write":
@@ -99,9 +104,15 @@ def _write(control: ControlPlane, operation: Operation, bearer: str, _remembered
         return _answer(operation, answer)
 
 
-def _append(control: ControlPlane, operation: Operation, _bearer: str, principal: Principal, call: Call) -> Response:
-    with control.database.append() as db:
-        return _answer(operation, operation.do(db, principal, call))
+def _append(control: ControlPlane, operation: Operation, bearer: str, _remembered: Principal, call: Call) -> Response:
+    for last in (False, False, True):
+        try:
+            with control.database.append() as db:
+                return _answer(operation, operation.do(db, authenticate(db, control.policy, bearer), call))
+        except IntegrityError:  # the very same was added at the same moment; now it can be seen
+            if last:
+                raise
+    raise AssertionError
 
 
 def _read(control: ControlPlane, operation: Operation, bearer: str, principal: Principal, call: Call) -> Response:
@@ -128,7 +139,9 @@ def _asked_name(operation: Operation, db: Any, principal: Principal, call: Call)
     assert isinstance(operation.guard, Guarded)  # noqa: S101 - the callers have looked
     name = operation.guard.name(db, call)
     if name is None:
-        require(principal.authority, operation.guard.action, operation.guard.resource)
+        asked = decide(principal.authority, operation.guard.action, operation.guard.resource)
+        if not (asked.leg is not None and asked.leg.kind == "project"):  # to a token, what is outside its project is not there
+            require(principal.authority, operation.guard.action, operation.guard.resource)
         raise NotFound(f"there is no {operation.guard.resource.removesuffix('s')} with that id")
     return name
 
@@ -145,6 +158,8 @@ def _audit_refusal(control: ControlPlane, operation: Operation, principal: Princ
         with control.database.read() as db:
             name = operation.guard.name(db, call) or "*"
         decision = decide(principal.authority, action, resource, name)
+    elif len(refusal.missing) == 1:
+        action, resource, name = refusal.missing[0].split(" ", 2)
     with control.database.append() as db:
         row = audit.row(
             principal,

@@ -66,9 +66,12 @@ async def _events(control: ControlPlane, bearer: str, principal: Principal, sour
                     return
             if not control.feed.fresh:
                 continue  # silence: who cannot see the revision must not say that nothing changed
+            names_subjects = bool(decide(principal.authority, "gateway", OPERATIONS_RESOURCE, "*"))
+            if principal.authority.superseded:
+                changed.set()
+                continue  # it changed just now: what it may hear is asked again, and nothing touched is lost
             told = sorted(touched)
             touched.clear()
-            names_subjects = bool(decide(principal.authority, "gateway", OPERATIONS_RESOURCE, "*"))
             yield _event(number, (told if len(told) <= MOST_TOPICS else ["*"]) if names_subjects else None)
     finally:
         unsubscribe()

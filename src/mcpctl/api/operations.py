@@ -25,6 +25,7 @@ class Call:
     body: Any
     source: str
     request_id: str
+    prepared: Any = None
 
 
 Naming = Callable[[Db, Call], "str | None"]
@@ -83,6 +84,8 @@ class Operation:
     Attributes:
         kind: ``write`` runs in a write transaction, ``append`` in one that only adds, ``read`` in a snapshot, ``memory``
             without the database where the bearer is known, ``raw`` is a coroutine that gets the connection itself.
+        prepare: a coroutine ``(control, principal, call)`` for what takes long and must not be done while others wait to
+            write; what it gives is ``call.prepared``.
         do: ``(work | reading | (session, principal) | principal, call)`` by kind, giving the answer.
     """
 
@@ -98,6 +101,7 @@ class Operation:
     status: int = 200
     tags: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
+    prepare: Callable[..., Any] | None = None
     answer_adapter: TypeAdapter[Any] | None = field(init=False, default=None)
     body_adapter: TypeAdapter[Any] | None = field(init=False, default=None)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from time import time
+from typing import ParamSpec, TypeVar
 
 import anyio
 from anyio import to_thread
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from starlette.requests import Request as HttpRequest
 
 from mcpctl.api import naming
@@ -15,7 +18,8 @@ from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.naming import ListQuery
 from mcpctl.api.operations import Call, Decided, Filtered, Guarded, Operation, Unguarded
 from mcpctl.errors import Forbidden, WrongPassword
-from mcpctl.services import audit, groups, sessions, users
+from mcpctl.policy.decision import decide
+from mcpctl.services import audit, groups, passwords, sessions, users
 from mcpctl.services.principals import Principal
 from mcpctl.services.reading import Reading, page
 from mcpctl.services.work import Work
@@ -23,19 +27,29 @@ from mcpctl.store.schema import Group, Session, User
 from mcpctl.wire import people as wire
 from mcpctl.wire.shapes import Page
 
+Args = ParamSpec("Args")
+Answer = TypeVar("Answer")
+
 
 async def log_in(control: ControlPlane, _request: HttpRequest, call: Call) -> wire.LoggedIn:
     """A session for whoever knows the password; failures are slowed by source and account, and counted."""
-    keys = (f"source:{call.source}", f"account:{call.body.username}")
-    control.failed_logins.begin_waiting(call.source)
+    return await _slowed(control, call.source, call.body.username, _log_in, control, call)
+
+
+async def _slowed(
+    control: ControlPlane, source: str, username: str, check: Callable[Args, Answer], *args: Args.args, **_: Args.kwargs
+) -> Answer:
+    """What ``check`` gives, which looks at a password: the later, the more it failed for this source or account."""
+    keys = (f"source:{source}", f"account:{username}")
+    control.failed_logins.begin_waiting(source)
     try:
         await anyio.sleep(control.failed_logins.wait(*keys))
-        return await to_thread.run_sync(_log_in, control, call)
+        return await to_thread.run_sync(partial(check, *args))
     except WrongPassword:
         control.failed_logins.failed(*keys)
         raise
     finally:
-        control.failed_logins.end_waiting(call.source)
+        control.failed_logins.end_waiting(source)
 
 
 def _log_in(control: ControlPlane, call: Call) -> wire.LoggedIn:
@@ -111,11 +125,16 @@ def list_groups(reading: Reading, call: Call) -> Page[wire.Group]:
 def list_sessions(reading: Reading, call: Call) -> Page[wire.Session]:
     """The sessions of the users whose sessions the asker may view, by user."""
     live = select(Session).join(User).where((Session.expires_at.is_(None)) | (Session.expires_at > reading.now))
-    rows = reading.db.scalars(live.order_by(User.name, Session.id)).all()
+
+    def after(name: str, limit: int) -> list[Session]:
+        user, _, session_id = name.partition("/")
+        rows = live.where(tuple_(User.name, Session.id) > (user, session_id)).order_by(User.name, Session.id)
+        return list(reading.db.scalars(rows.limit(limit)))
+
     return page(
         reading,
         "sessions",
-        lambda after, limit: [row for row in rows if f"{row.user.name}/{row.id}" > after][:limit],
+        after,
         lambda row: f"{row.user.name}/{row.id}",
         sessions.shown,
         limit=call.query.limit,
@@ -123,15 +142,51 @@ def list_sessions(reading: Reading, call: Call) -> Page[wire.Session]:
     )
 
 
+async def hash_new_password(_control: ControlPlane, principal: Principal, call: Call) -> str | None:
+    """Hashing takes long, so it is done before the transaction, for whoever may then create the user."""
+    if call.body.password is None or not decide(principal.authority, "create", "users", call.body.name):
+        return None
+    return await to_thread.run_sync(passwords.hash_password, call.body.password)
+
+
 def create_user(work: Work, call: Call) -> wire.User:
-    return users.shown(work.db, work.policy, users.create(work, call.body))
+    return users.shown(work.db, work.policy, users.create(work, call.body, call.prepared))
+
+
+async def prepare_password(control: ControlPlane, principal: Principal, call: Call) -> users.PreparedPassword | None:
+    """Check the old password and hash the new one before the transaction. Guesses are slowed as at the log-in."""
+    body: wire.UserPatch = call.body
+    name = await to_thread.run_sync(_user_in_path, control, call)
+    own = not principal.is_token and name == principal.user
+    if body.password is None or name is None or not (own or decide(principal.authority, "edit", "users", name)):
+        return None
+    if not own:
+        return users.PreparedPassword(await to_thread.run_sync(passwords.hash_password, body.password))
+    if body.old_password is None:
+        return None
+    matched = await _slowed(control, call.source, name, _matching_hash, control, name, body.old_password)
+    return users.PreparedPassword(await to_thread.run_sync(passwords.hash_password, body.password), matched)
+
+
+def _user_in_path(control: ControlPlane, call: Call) -> str | None:
+    with control.database.read() as db:
+        return _user(db, call)
+
+
+def _matching_hash(control: ControlPlane, username: str, password: str) -> str | None:
+    with control.database.read() as db:
+        kept = sessions.password_hash_of(db, username)
+    if not passwords.verify(password, kept):
+        raise WrongPassword("the old password is wrong")
+    return kept
 
 
 def change_user(work: Work, call: Call) -> wire.User:
-    key = call.params["id"]
-    if not (not work.actor.is_token and work.actor.user == key):
-        work.require("edit", "users", naming.by_id_or_name(User, "users")(work.db, call) or "*")
-    return users.shown(work.db, work.policy, users.change(work, users.find(work.db, key), call.body))
+    name = _user(work.db, call)
+    if work.actor.is_token or work.actor.user != name:
+        work.require("edit", "users", name or "*")
+    user = users.find(work.db, call.params["id"])
+    return users.shown(work.db, work.policy, users.change(work, user, call.body, call.prepared))
 
 
 def create_group(work: Work, call: Call) -> wire.Group:
@@ -172,7 +227,7 @@ OPERATIONS = (
     Operation("GET", f"{_V}/users", Filtered("users"), "read", list_users, "List users", Page[wire.User], query=ListQuery, tags=("users",)),
     Operation(
         "POST", f"{_V}/users", Guarded("create", "users", naming.body_name), "write", create_user,
-        "Create a user", wire.User, body=wire.NewUser, status=201, tags=("users",), errors=(409,),
+        "Create a user", wire.User, body=wire.NewUser, status=201, tags=("users",), errors=(409,), prepare=hash_new_password,
     ),
     Operation(
         "GET", f"{_V}/users/{{id}}", Guarded("view", "users", _user), "read",
@@ -182,6 +237,7 @@ OPERATIONS = (
     Operation(
         "PATCH", f"{_V}/users/{{id}}", Decided("one's own password needs the old one, all else edit on users"), "write", change_user,
         "Disable, enable, or set a password", wire.User, body=wire.UserPatch, tags=("users",), errors=(409,),
+        prepare=prepare_password,
     ),
     Operation(
         "DELETE", f"{_V}/users/{{id}}", Guarded("delete", "users", _user), "write",

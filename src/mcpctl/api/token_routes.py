@@ -6,13 +6,13 @@ from urllib.parse import parse_qs
 
 from sqlalchemy import select, tuple_
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from mcpctl.api import access, naming
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.naming import ProjectQuery, TokensQuery
 from mcpctl.api.operations import Call, Decided, Filtered, Guarded, Operation, Unguarded
-from mcpctl.errors import InvalidInput, TooLarge, UnsupportedMedia
+from mcpctl.errors import FieldError, InvalidInput, TooLarge, UnsupportedMedia
 from mcpctl.services import tokens
 from mcpctl.services.principals import NotAuthenticated, Principal
 from mcpctl.services.reading import Reading, page
@@ -22,14 +22,15 @@ from mcpctl.wire import tokens as wire
 from mcpctl.wire.shapes import Page
 
 
-async def introspect(control: ControlPlane, request: HttpRequest, call: Call) -> wire.Introspection:
+async def introspect(control: ControlPlane, request: HttpRequest, call: Call) -> wire.Introspection | Response:
     """What the presented bearer is; a bad one is told why, to nobody but whoever presents it."""
     bearer = access.bearer_of(request)
     revision = control.feed.revision  # before the look-up: what is remembered then is true of this revision
     try:
-        return tokens.introspected(await access.principal_of(control, bearer, call.source), revision)
+        principal = await access.principal_of(control, bearer, call.source)
     except NotAuthenticated as reason:
         return tokens.not_active(reason)
+    return Response(tokens.introspection(principal, revision), media_type="application/json")
 
 
 async def introspect_for_resource_server(
@@ -45,7 +46,8 @@ async def introspect_for_resource_server(
             raise TooLarge("the form is larger than 8192 bytes")
     form = parse_qs(body.decode("latin-1"), keep_blank_values=True)
     if len(form.get("token", [])) != 1:
-        raise InvalidInput("the form must have one member 'token'")
+        message = "the form must have one member 'token'"
+        raise InvalidInput(message, errors=[FieldError("token", message)])
     revision = control.feed.revision
     try:
         found = tokens.introspected(await access.principal_of(control, form["token"][0], call.source), revision)

@@ -15,7 +15,7 @@ from mcpctl.policy.decision import Decision, decide
 from mcpctl.policy.vocabulary import OPERATIONS_RESOURCE, is_sha
 from mcpctl.services import lifetimes
 from mcpctl.services.principals import Principal
-from mcpctl.store.schema import NAME, SUBJECT, AuditRow
+from mcpctl.store.schema import NAME, SUBJECT, AuditRow, User
 from mcpctl.wire import audit as wire
 from mcpctl.wire import gateway as gateway_wire
 from mcpctl.wire.shapes import Page
@@ -160,9 +160,11 @@ def search(db: Db, reader: Principal, query: wire.AuditQuery) -> Page[wire.Audit
         except ValueError:
             raise InvalidInput("cursor is not one this list gave", errors=[FieldError("cursor", "unknown")]) from None
         statement = statement.where(or_(AuditRow.at < moment, (AuditRow.at == moment) & (AuditRow.id < row_id)))
+    # Somebody of this name before the reader is somebody else.
+    since = db.scalars(select(User.created_at).where(User.name == reader.user)).one_or_none() or 0.0
     found: list[AuditRow] = []
     for candidate in db.scalars(statement.execution_options(yield_per=AT_ONCE)):
-        if _may_see(reader, candidate):
+        if _may_see(reader, candidate, since):
             found.append(candidate)
         if len(found) > query.limit:
             break
@@ -171,12 +173,12 @@ def search(db: Db, reader: Principal, query: wire.AuditQuery) -> Page[wire.Audit
     return Page(items=[_shown(one) for one in page], next_cursor=f"{page[-1].at!r}_{page[-1].id}" if more else None)
 
 
-def _may_see(reader: Principal, candidate: AuditRow) -> bool:
+def _may_see(reader: Principal, candidate: AuditRow, since: float) -> bool:
     if decide(reader.authority, "audit", OPERATIONS_RESOURCE, "*"):
         return True
     if candidate.project and decide(reader.authority, "audit", OPERATIONS_RESOURCE, candidate.project):
         return True
-    return candidate.subject == reader.subject
+    return candidate.subject == reader.subject and candidate.at >= since
 
 
 def _token_is(text: str) -> Any:

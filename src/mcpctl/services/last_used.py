@@ -50,7 +50,7 @@ class LastUsed:
         noted, self._noted = self._noted, {}
         if noted:
             with self._database.append() as db:
-                for (kind, credential_id), at in noted.items():
+                for (kind, credential_id), at in list(noted.items()):  # a note may still arrive in it
                     db.execute(update(kind).where(kind.id == credential_id).values(last_used_at=at))
 
     def _keep_writing(self) -> None:

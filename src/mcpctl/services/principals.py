@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
 from threading import Lock
 from time import time
 from typing import Final, Literal
@@ -29,6 +29,7 @@ class Principal:
         authority: what it may do, read at one revision.
         user: the person, or the owner of the token.
         credential_id: of the session or token row; ``secret_sha`` of the bearer itself.
+        introspection: its last answer to introspection as JSON, by the revision it was given at.
     """
 
     authority: Authority
@@ -40,6 +41,7 @@ class Principal:
     token_name: str | None = None
     token_sha: str | None = None
     project: str | None = None
+    introspection: dict[int, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def subject(self) -> str:
@@ -129,10 +131,14 @@ class PrincipalCache:
 
     LARGEST: Final = 10_000
 
+    STEPS: Final = 1000
+
     def __init__(self) -> None:
         """Begin empty."""
         self._lock = Lock()
         self._revision = 0
+        self._steps: deque[tuple[int, frozenset[str]]] = deque()
+        self._forgotten = 0
         self._by_sha: OrderedDict[str, Principal] = OrderedDict()
         self._by_topic: dict[str, set[str]] = {}
 
@@ -143,22 +149,35 @@ class PrincipalCache:
             return None
         return principal
 
-    def put(self, principal: Principal) -> None:
-        """Keep a principal, unless the revision has moved on since it was read."""
+    def put(self, principal: Principal) -> bool:
+        """Keep a principal, unless anything it was built from changed since it was read; then it must be read again."""
         with self._lock:
-            if principal.authority.revision < self._revision:
-                return
+            if self._changed_since(principal.authority):
+                principal.authority.superseded = True
+                return False
             self._drop(principal.secret_sha)
             self._by_sha[principal.secret_sha] = principal
             for topic in principal.authority.topics:
                 self._by_topic.setdefault(topic, set()).add(principal.secret_sha)
             while len(self._by_sha) > self.LARGEST:
                 self._drop(next(iter(self._by_sha)))
+            return True
+
+    def _changed_since(self, authority: Authority) -> bool:
+        if authority.revision >= self._revision:
+            return False
+        if authority.revision < self._forgotten:
+            return True
+        later = (topics for number, topics in self._steps if number > authority.revision)
+        return any("*" in topics or not topics.isdisjoint(authority.topics) for topics in later)
 
     def supersede(self, revision: int, topics: frozenset[str]) -> None:
         """A revision came into force: what was built from these topics is old. ``*`` is everything."""
         with self._lock:
             self._revision = max(self._revision, revision)
+            self._steps.append((revision, topics))
+            if len(self._steps) > self.STEPS:
+                self._forgotten = self._steps.popleft()[0]
             shas = set(self._by_sha)
             if "*" not in topics:
                 shas = {sha for topic in topics for sha in self._by_topic.get(topic, ())}

@@ -224,6 +224,16 @@ def introspected(principal: Principal, revision: int) -> wire.Introspection:
     )
 
 
+def introspection(principal: Principal, revision: int) -> bytes:
+    """``introspected`` as JSON. Written once for each principal and revision, because gateways ask it all the time."""
+    written = principal.introspection.get(revision)
+    if written is None:
+        written = introspected(principal, revision).model_dump_json(by_alias=True).encode()
+        principal.introspection.clear()
+        principal.introspection[revision] = written
+    return written
+
+
 def not_active(reason: NotAuthenticated) -> wire.Introspection:
     """What a bad bearer is, told only to whoever presents it."""
     return wire.Introspection(active=False, reason=reason.why)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session as Db
@@ -39,8 +41,13 @@ def shown(db: Db, policy: PolicyFiles, user: User) -> wire.User:
     )
 
 
-def create(work: Work, new: wire.NewUser) -> User:
+def create(work: Work, new: wire.NewUser, hashed: str | None = None) -> User:
     """Make a user, who is given nothing but what policy files already say of that name.
+
+    Args:
+        work: whose, and in which transaction.
+        new: what to make.
+        hashed: the hash of its password if that was made before, when nobody was waiting.
 
     Raises:
         CeilingExceeded: files give that name more than the actor holds (door 10).
@@ -53,7 +60,8 @@ def create(work: Work, new: wire.NewUser) -> User:
     if work.db.scalars(select(User.id).where(User.name == new.name)).first():
         raise Duplicate(f"there is a user {new.name!r} already")
     user = User(name=new.name, service=new.service, disabled=False, created_at=work.now)
-    user.password_hash = passwords.hash_password(new.password) if new.password is not None else None
+    if new.password is not None:
+        user.password_hash = hashed or passwords.hash_password(new.password)
     work.db.add(user)
     work.db.flush()
     # A database line for that name would be a leftover, and there are none: deleting a subject deletes its lines.
@@ -64,7 +72,15 @@ def create(work: Work, new: wire.NewUser) -> User:
     return user
 
 
-def change(work: Work, user: User, patch: wire.UserPatch) -> User:
+@dataclass(frozen=True)
+class PreparedPassword:
+    """What takes long about setting a password: the new hash, and the kept hash that the old password was found to match."""
+
+    hashed: str
+    matched: str | None = None
+
+
+def change(work: Work, user: User, patch: wire.UserPatch, prepared: PreparedPassword | None = None) -> User:
     """Disable, enable, or set a password.
 
     Raises:
@@ -78,7 +94,7 @@ def change(work: Work, user: User, patch: wire.UserPatch) -> User:
     if patch.old_password is not None and patch.password is None:
         _refuse("oldPassword", "it goes together with password")
     if patch.password is not None:
-        _set_password(work, user, patch, own=own)
+        _set_password(work, user, patch, prepared, own=own)
     if patch.disabled is not None and patch.disabled != user.disabled:
         work.require("edit", "users", user.name)
         if not patch.disabled:
@@ -90,7 +106,7 @@ def change(work: Work, user: User, patch: wire.UserPatch) -> User:
     return user
 
 
-def _set_password(work: Work, user: User, patch: wire.UserPatch, *, own: bool) -> None:
+def _set_password(work: Work, user: User, patch: wire.UserPatch, prepared: PreparedPassword | None, *, own: bool) -> None:
     if user.service:
         _refuse("password", "a service user has no password")
     if work.actor.is_token:
@@ -98,13 +114,17 @@ def _set_password(work: Work, user: User, patch: wire.UserPatch, *, own: bool) -
     if own:
         if patch.old_password is None:
             _refuse("oldPassword", "changing your own password needs the old one")
-        elif not passwords.verify(patch.old_password, user.password_hash):
+        if prepared is not None and prepared.matched is not None:
+            right = prepared.matched == user.password_hash
+        else:
+            right = passwords.verify(patch.old_password, user.password_hash)
+        if not right:
             raise WrongPassword("the old password is wrong")
     else:
         work.require("edit", "users", user.name)
         giving.require_all_of_user(work, user, f"setting the password of {user.subject}")
     assert patch.password is not None  # noqa: S101 - the caller has looked
-    user.password_hash = passwords.hash_password(patch.password)
+    user.password_hash = prepared.hashed if prepared is not None else passwords.hash_password(patch.password)
     end_sessions(work, user)
     work.record("set-password", "users", user.name, own=own)
 
@@ -139,5 +159,5 @@ def remove(work: Work, user: User) -> None:
     work.record("delete", "users", user.name, tokens=[token.name for token in tokens])
 
 
-def _refuse(field: str, message: str) -> None:
+def _refuse(field: str, message: str) -> NoReturn:
     raise InvalidInput(f"{field}: {message}", errors=[FieldError(field, message)])
