@@ -70,6 +70,12 @@ OPERATIONS: Sequence[Operation] = (
 )
 """Every route there is."""
 
+ASKED_MOST = ("/api/v1/mcptokens/introspect", "/api/v1/authorize")
+"""Starlette tries one route after the other, which for these two would cost as much as answering them: they stand first.
+
+No earlier route matches either path, so the order decides nothing else.
+"""
+
 _PATHS = {operation.path: compile_path(operation.path)[0] for operation in OPERATIONS}
 
 
@@ -87,7 +93,7 @@ def build_app(control: ControlPlane) -> Starlette:
     app = Starlette(
         routes=[
             Route(operation.path, endpoint(control, operation), methods=[operation.method], name=operation.operation_id)
-            for operation in OPERATIONS
+            for operation in sorted(OPERATIONS, key=lambda operation: operation.path not in ASKED_MOST)
         ],
         lifespan=lifespan,
         exception_handlers={404: _nothing_here, 405: _nothing_here},
