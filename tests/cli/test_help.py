@@ -9,6 +9,7 @@ import click
 import pytest
 
 from mcpctl.cli.exit_codes import EXIT_CODES
+from mcpctl.cli.resources import KINDS
 from mcpctl.errors import Problem
 from mcpctl.main import ENTRIES, cli
 from mcpctl.settings import SETTINGS
@@ -57,6 +58,7 @@ def test_every_help_fits_80_columns_and_nothing_is_cut_off(
 
 @pytest.mark.parametrize(("path", "command"), OURS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
 def test_every_command_shows_examples_and_each_of_them_parses(path: tuple[str, ...], command: click.Command) -> None:
+    assert "\b\nExamples:" in (command.help or "")
     examples = list(examples_of(command))
     assert examples
     for words in examples:
@@ -68,6 +70,11 @@ def test_the_list_of_commands_says_the_same_as_the_commands() -> None:
     said = {entry.name: entry.help for entry in ENTRIES if entry.name not in WRITTEN_ELSEWHERE}
     found = {name: cli.get_command(ctx, name) for name in said}
     assert said == {name: command.short_help if command else None for name, command in found.items()}
+
+
+def test_every_kind_is_named_where_kinds_are_asked_for(mcpctl: Mcpctl) -> None:
+    said = mcpctl.ok("get", "--help").replace(",", " ").replace(";", " ").split()
+    assert [] == [kind.plural for kind in KINDS if kind.plural not in said]
 
 
 def test_without_a_command_the_help_is_shown_and_that_is_no_failure(mcpctl: Mcpctl) -> None:

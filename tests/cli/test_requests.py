@@ -119,17 +119,17 @@ CASES = (
     ),
     Case("create project demo", [PROJECT], [("POST", "/projects")], {"name": "demo"}, catalog.NewProject),
     Case(
-        "create project demo --server a --server b --proxy-model short --tool-names plain", [PROJECT], [("POST", "/projects")],
-        {"name": "demo", "servers": ["a", "b"], "proxyModel": "short", "toolNames": "plain"}, catalog.NewProject,
+        "create project demo --server a --server b --tool-names plain", [PROJECT], [("POST", "/projects")],
+        {"name": "demo", "servers": ["a", "b"], "toolNames": "plain"}, catalog.NewProject,
     ),
     Case(
         "create server docs --url https://mcp.example.com/mcp --header X-Team=ops --header Authorization=secret:docs/bearer "
-        "--health-interval 10 --health-timeout 2 --stateful --proxy-model short",
+        "--health-interval 10 --health-timeout 2 --stateful",
         [REMOTE], [("POST", "/servers")],
         {
             "name": "docs", "transport": "streamable-http", "url": "https://mcp.example.com/mcp",
             "headers": {"X-Team": "ops", "Authorization": {"secret": "docs", "key": "bearer"}},
-            "healthCheck": {"intervalSeconds": 10, "timeoutSeconds": 2}, "proxyModel": "short", "stateful": True,
+            "healthCheck": {"intervalSeconds": 10, "timeoutSeconds": 2}, "proxyModel": None, "stateful": True,
         },
         catalog.NewServer,
     ),

@@ -116,7 +116,7 @@ def test_a_password_is_what_stands_before_the_line_end(
     assert expected == recording.asked[0].body["password"]
 
 
-@pytest.mark.parametrize(("text", "said"), [("", "is empty"), ("\n", "is empty"), ("x" * 10_000, "is that the right file?")])
+@pytest.mark.parametrize(("text", "said"), [("", "is empty"), ("\n", "is empty"), ("x" * 70_000, "is that the right file?")])
 def test_a_file_that_holds_no_password_is_refused(text: str, said: str, logged_in: Mcpctl, recording: Recording) -> None:
     ran = logged_in("create", "user", "alice", "--password-file", logged_in.file("pw", text))
     assert 2 == ran.code
@@ -191,6 +191,36 @@ def test_a_saved_bearer_is_not_sent_to_the_server_a_variable_names(mcpctl: Mcpct
     mcpctl.patch.setenv("MCPCTL_SERVER", recording.address)
     ran = mcpctl("whoami")
     assert 3 == ran.code
+    assert [] == recording.asked
+
+
+def test_the_values_of_a_secret_come_from_files_input_and_variables_and_are_shown_nowhere(
+    logged_in: Mcpctl, recording: Recording
+) -> None:
+    recording.say({"name": "github", "keys": ["a", "b", "c"]})
+    logged_in.patch.setenv("GITHUB_TOKEN", "from a variable")
+    path = logged_in.file("bearer", "-----BEGIN KEY-----\nx\n-----END KEY-----\n")
+    flags = ("--from-file", f"a={path}", "--from-file", "b=-", "--from-env", "c=GITHUB_TOKEN")
+    ran = logged_in("create", "secret", "github", *flags, stdin="from input\n")
+    values = {"a": "-----BEGIN KEY-----\nx\n-----END KEY-----", "b": "from input", "c": "from a variable"}
+    assert (0, {"name": "github", "values": values}) == (ran.code, recording.asked[0].body)
+    assert [] == [value for value in values.values() if value in ran.out + ran.err]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "--from-file: a secret needs a value"),
+        (["--from-file", "bearer"], "--from-file: 'bearer' has no '='"),
+        (["--from-file", "bearer=/nowhere"], "--from-file: /nowhere cannot be read"),
+        (["--from-env", "bearer=NOT_SET_ANYWHERE"], "--from-env: the variable 'NOT_SET_ANYWHERE' is not set"),
+        (["--from-env", "a=HOME", "--from-env", "a=HOME"], "--from-env: the key 'a' stands there twice"),
+    ],
+)
+def test_a_secret_without_values_is_refused(flags: list[str], said: str, logged_in: Mcpctl, recording: Recording) -> None:
+    ran = logged_in("create", "secret", "github", *flags)
+    assert 2 == ran.code
+    assert said in ran.err
     assert [] == recording.asked
 
 

@@ -103,6 +103,17 @@ def test_servers_and_projects_are_made_shown_changed_and_deleted(admin: Mcpctl) 
     assert [] == items(admin, "projects")
 
 
+def test_a_secret_is_used_by_a_server_and_never_read_back(admin: Mcpctl) -> None:
+    admin.ok("create", "secret", "github", "--from-file", "bearer=-", stdin="Bearer verysecret")
+    admin.ok("create", "server", "github", "--url", "https://x.example.com", "--header", "Authorization=secret:github/bearer")
+    said = admin.ok("describe", "secret", "github") + admin.ok("get", "secrets,servers", "-o", "json")
+    said += admin.ok("get", "server", "github", "-o", "wide")
+    assert "Authorization=secret:github/bearer" in said
+    assert "verysecret" not in said
+    assert 7 == admin("delete", "secret", "github", "--yes").code
+    admin.ok("delete", "server/github", "secret/github", "--yes")
+
+
 def test_a_token_is_minted_used_rotated_and_revoked(admin: Mcpctl, served_on_sqlite: Served) -> None:
     raw = admin.ok("create", "mcptoken", "ci", "--bind", "role:run,resource:servers,name:time", "--ttl", "30d").strip()
     assert introspected(served_on_sqlite, raw)["active"]

@@ -168,7 +168,7 @@ def set_server(
     print_done(SERVERS, made, "changed", output)
 
 
-@set_.command("project", short_help="Servers and proxy model of a project.")
+@set_.command("project", short_help="Servers and tool names of a project.")
 @click.argument("name", metavar="NAME", help="Name of the project.")
 @project_flags(new=False)
 @output_flag("name", "json", "yaml")
@@ -178,11 +178,11 @@ def set_project(name: str, output: str | None, **flags: Any) -> None:
 
     Examples:
       mcpctl set project demo --server github --server time
-      mcpctl set project demo --proxy-model short
+      mcpctl set project demo --tool-names plain
     """
     body = project_body(flags)
     if not body:
-        raise InvalidInput("nothing to change", errors=[FieldError("servers", "give it, --proxy-model or --tool-names")])
+        raise InvalidInput("nothing to change", errors=[FieldError("servers", "give it, or --tool-names")])
     with control_plane() as plane:
         made = plane.put(PROJECTS.path(name), body)
     print_done(PROJECTS, made, "changed", output)

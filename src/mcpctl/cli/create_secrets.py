@@ -13,6 +13,7 @@ from mcpctl.cli.credentials import read_secret
 from mcpctl.cli.flags import connection_flags, output_flag
 from mcpctl.cli.output import print_done
 from mcpctl.cli.resources import SECRETS
+from mcpctl.cli.verbs import Command
 from mcpctl.cli.words import NAME
 from mcpctl.errors import FieldError, InvalidInput
 
@@ -36,7 +37,7 @@ def _value_flags(function: Made) -> Made:
     return function
 
 
-@click.command("secret", short_help="Values that servers use and nobody reads back.")
+@click.command("secret", cls=Command, short_help="Values that servers use and nobody reads back.")
 @click.argument("name", type=NAME, metavar="NAME", help="Name of the secret.")
 @_value_flags
 @output_flag("name", "json", "yaml")
@@ -54,7 +55,7 @@ def create_secret(name: str, files: tuple[str, ...], variables: tuple[str, ...],
     print_done(SECRETS, made, "created", output)
 
 
-@click.command("secret", short_help="All of a secret's values.")
+@click.command("secret", cls=Command, short_help="All of a secret's values.")
 @click.argument("name", type=NAME, metavar="NAME", help="Name of the secret.")
 @_value_flags
 @output_flag("name", "json", "yaml")

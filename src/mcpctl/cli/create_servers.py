@@ -46,7 +46,6 @@ def server_flags(function: Made) -> Made:
         click.option("--health-timeout", type=click.IntRange(1, 600), metavar="SECONDS", help="How long a probe may take."),
         click.option("--health-interval", type=click.IntRange(1, 86_400), metavar="SECONDS", help="How often to probe it."),
         click.option("--stateful/--stateless", default=None, help="Whether each client needs a session of its own."),
-        click.option("--proxy-model", type=NAME, metavar="NAME", help="How its results are shaped."),
         click.option(
             "--env", type=KEY_VALUE, multiple=True, help="A variable, or KEY=secret:NAME/KEY; may be repeated (stdio)."
         ),
@@ -123,7 +122,7 @@ def server_body(before: Mapping[str, Any], command_line: list[str] | None, flags
         if flags[flag]
     }
     body["healthCheck"] = health or None
-    body["proxyModel"] = flags["proxy_model"] or before.get("proxyModel")
+    body["proxyModel"] = before.get("proxyModel")
     body["stateful"] = before.get("stateful", False) if flags["stateful"] is None else flags["stateful"]
     return body
 
@@ -139,7 +138,6 @@ def project_flags(*, new: bool) -> Callable[[Made], Made]:
                 help="SERVER__TOOL, or the upstream's own names, refusing collisions."
                 + ("  [default: prefixed]" if new else ""),
             ),
-            click.option("--proxy-model", type=NAME, metavar="NAME", help="How results are shaped."),
             click.option(
                 "--server", "servers", type=SERVER, multiple=True, metavar="NAME", help="A server to attach; may be repeated."
             ),
@@ -171,7 +169,6 @@ def project_body(flags: Mapping[str, Any]) -> dict[str, Any]:
     """The members the flags say something about."""
     found = {
         "servers": list(flags["servers"]) or None,
-        "proxyModel": flags["proxy_model"],
         "toolNames": flags["tool_names"],
     }
     return {member: value for member, value in found.items() if value is not None}

@@ -19,7 +19,7 @@ from mcpctl.errors import FieldError, InvalidInput
 
 Made = TypeVar("Made", bound=Callable[..., Any])
 
-LARGEST_SECRET = 8192
+LARGEST_SECRET = 65_536
 """Bytes; more than that is some other file."""
 
 

@@ -56,8 +56,8 @@ def get(
 ) -> int:
     """Show one or many things.
 
-    KIND is one of users, groups, sessions, projects, servers, instances, rbac, mcptokens, audit; singular names work
-    too. Lists hold what you may view.
+    KIND is one of users, groups, sessions, projects, servers, secrets, instances, rbac, mcptokens, audit; singular
+    names work too. Lists hold what you may view.
 
     Examples:
       mcpctl get users
