@@ -127,7 +127,7 @@ class Bridge:
                         raise _SessionGone
                     await self._deliver(message, response, emit)
                     return
-            except (aiohttp.ClientError, OSError, EventTooLong) as error:
+            except (aiohttp.ClientError, OSError, EventTooLong, UnicodeDecodeError) as error:
                 kind = type(error).__name__
                 raise Rejection(wire.INTERNAL_ERROR, f"the gateway at {self._url} does not answer ({kind})") from None
         raise Rejection(

@@ -39,6 +39,7 @@ class EventReader:
 
         Raises:
             EventTooLong: the event under way is larger than the limit.
+            UnicodeDecodeError: an event is not UTF-8.
         """
         self._buffer += chunk
         events: list[Event] = []
@@ -57,7 +58,7 @@ class EventReader:
 
     def _line(self, line: bytes) -> Event | None:
         if not line:
-            event = Event(self._kind or "message", b"\n".join(self._data).decode(errors="replace")) if self._data else None
+            event = Event(self._kind or "message", b"\n".join(self._data).decode()) if self._data else None
             self._kind, self._data, self._size = "", [], 0
             return event
         field, _, value = line.partition(b":")

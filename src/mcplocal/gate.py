@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from math import inf
 from time import monotonic, time
@@ -98,7 +97,6 @@ class Caller:
         authority: what it may do.
         key: which credential it came with; never the credential.
         seen_revision: the newest revision known when this was made sure of.
-        lists: what was made for this caller alone, thrown away with it.
     """
 
     identity: Identity
@@ -106,7 +104,6 @@ class Caller:
     authority: Authority
     key: str
     seen_revision: int
-    lists: dict[Hashable, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -185,6 +182,8 @@ class Gate:
         caller = self._callers.get((key, wanted))
         if caller is None or caller.authority.superseded or caller.identity is not identity:
             caller = await self._fetches.run((key, wanted), lambda: self._fetch(key, identity, wanted))
+            if caller.authority.superseded:
+                raise _Overtaken
         if not identity.is_token and not decide(caller.authority, "view", "projects", wanted):
             raise NotFound("there is no such project")
         return caller

@@ -67,7 +67,8 @@ async def _stdio(project: str | None, gateway: str | None, local: bool) -> None:
 
     here = target()
     settings = load(project=project, gateway=gateway)
-    settings = settings.model_copy(update={"project": settings.project or here.project})
+    if settings.project is None and not (here.token or "").startswith("mcpctl_pat_"):
+        settings = settings.model_copy(update={"project": here.project})  # a token has a project of its own
     if local:
         await _local(settings, here.server, here.token)
         return

@@ -17,7 +17,7 @@ import structlog
 from ulid import ULID
 
 from mcpctl.errors import Problem
-from mcpctl.policy.decision import Decision
+from mcpctl.policy.decision import Authority, Decision
 from mcpctl.wire.shapes import rfc3339
 from mcplocal.catalog import ServerSpec
 from mcplocal.control.audit_spool import AuditSpool
@@ -25,6 +25,7 @@ from mcplocal.discovery import Discovery
 from mcplocal.gate import Caller
 from mcplocal.json_text import write
 from mcplocal.param_headers import headers_for, mismatch
+from mcplocal.recent import Recent
 from mcplocal.settings import Settings
 from mcplocal.tools import Tool
 from mcplocal.upstream.answers import Answer, Notify, UpstreamFailed
@@ -39,6 +40,7 @@ OnDecision = Callable[[Mapping[str, Any]], None]
 
 SHOWN_NAME: Final = 128
 LONGEST_TOOL: Final = 512
+REMEMBERED_LISTS: Final = 256
 
 
 class UnknownTool(Exception):
@@ -148,6 +150,7 @@ class Router:
         self._pool = pool
         self._audit = audit
         self._on_decision = on_decision
+        self._lists: Recent[tuple[Authority, Era, tuple[int, ...]], str] = Recent(REMEMBERED_LISTS)
 
     async def list_tools(self, caller: Caller, renew: Renew, era: Era) -> str:
         """The tools ``caller`` may call, as the JSON text of a list.
@@ -161,14 +164,13 @@ class Router:
             raise UpstreamError("no server of this project answers right now; try again shortly")
         if caller.authority.superseded:
             caller = await renew()
-        key = (era, offer.version)
-        ready = caller.lists.get(key)
+        # An authority is frozen and never asked again once superseded, so what is made from it is good as long as it is.
+        key = (caller.authority, era, offer.version)
+        ready = self._lists.get(key)
         if ready is None:
             shown = [offer.tools[ref].listed_as(name, era) for name, ref in offer.names.items() if caller.may_run(ref.asked)]
             ready = "[" + ",".join(shown) + "]"
-            if len(caller.lists) >= 4:
-                caller.lists.clear()
-            caller.lists[key] = ready
+            self._lists.keep(key, ready)
         return ready
 
     async def call_tool(self, caller: Caller, renew: Renew, call: ToolCall) -> Answer:

@@ -131,6 +131,7 @@ async def serve(
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=DRAIN,
+        timeout_keep_alive=75,
     )
     server = _Server(config)
 

@@ -179,6 +179,39 @@ def test_a_client_that_takes_no_stream_gets_the_result_alone(world: World) -> No
     assert result(answer)["content"]
 
 
+def test_a_call_that_takes_long_shows_signs_of_life(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcplocal.protocol.endpoint.STREAM_AFTER", 0.1)
+    upstream = world.upstream()
+    endpoint, name = one(world, upstream)
+    endpoint.tools()
+    upstream.delay = 0.5
+    answer = endpoint.call(name)
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert answer.text.count(": still here") >= 2
+    assert json.loads(answer.text.splitlines()[-2].removeprefix("data: "))["result"]["resultType"] == "complete"
+
+
+def test_a_server_that_says_no_in_words_of_its_own_is_asked_once(world: World) -> None:
+    upstream = world.upstream()
+    endpoint, name = one(world, upstream)
+    endpoint.tools()
+    upstream.call_error = -32000
+    answer = endpoint.call(name)
+    assert answer.json()["error"]["code"] == -32000
+    assert len(upstream.calls()) == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [("modern", "legacy"), ("legacy", "modern")])
+def test_a_server_that_changes_its_era_is_found_out_without_a_failure(world: World, before: str, after: str) -> None:
+    upstream = world.upstream(era=before)
+    endpoint, name = one(world, upstream)
+    assert "isError" not in result(endpoint.call(name))
+    upstream.era = after
+    upstream.sessions.clear()
+    assert "isError" not in result(endpoint.call(name))
+    assert "isError" not in result(endpoint.call(name))
+
+
 def test_a_lost_session_is_opened_again_once_for_all_who_wait(world: World) -> None:
     upstream = world.upstream(era="legacy")
     endpoint, name = one(world, upstream)

@@ -63,6 +63,7 @@ class Upstream:
     seen: list[Seen] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
     gone: int = 0
+    call_error: int | None = None
     pages: int = 1
 
     def methods(self) -> list[str]:
@@ -95,6 +96,8 @@ class Upstream:
         return self._modern(request, body)
 
     def _modern(self, request: Request, body: dict[str, Any]) -> Response:
+        if "mcp-session-id" in request.headers:
+            return Response(status_code=404)
         meta = body.get("params", {}).get("_meta", {})
         if meta.get(VERSION_KEY) != MODERN or request.headers.get("mcp-method") != body.get("method"):
             return _error(body, -32020, 400)
@@ -129,6 +132,8 @@ class Upstream:
                 listed = self.tools[page :: self.pages]
                 following = {"nextCursor": str(page + 1)} if page + 1 < self.pages else {}
                 return _json(body, json.dumps({"tools": listed, **members, **following, **self.list_members}))
+            case "tools/call" if self.call_error is not None:
+                return _error(body, self.call_error, 400)
             case "tools/call":
                 text = self.answer(body["params"])
                 return _json(body, text) if self.as_stream is None else self._stream(body, text)

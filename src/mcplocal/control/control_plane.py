@@ -217,5 +217,5 @@ async def _data_of(response: aiohttp.ClientResponse) -> AsyncIterator[str]:
         async for chunk in response.content.iter_any():
             for event in reader.feed(chunk):
                 yield event.data
-    except (aiohttp.ClientError, TimeoutError, OSError, EventTooLong) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError, EventTooLong, UnicodeDecodeError) as error:
         raise Unreachable(f"the watch stream broke: {type(error).__name__}") from None

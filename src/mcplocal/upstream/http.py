@@ -45,7 +45,7 @@ def client_session(guard: NetworkGuard, settings: Settings) -> aiohttp.ClientSes
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_timeout),
-        headers={"User-Agent": f"mcplocal/{wire.IMPLEMENTATION['version']}"},
+        headers={"User-Agent": f"mcplocal/{wire.IMPLEMENTATION['version']}", "Accept-Encoding": "identity"},
         trust_env=False,
     )
 
@@ -69,7 +69,11 @@ class Reply:
 
 
 class _Rejected(Exception):
-    """The server did not take the request, because what was settled with it is no longer so. It was not carried out."""
+    """The server did not take the request, perhaps because what was settled with it is no longer so."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
 
 
 class HttpConnection:
@@ -88,6 +92,7 @@ class HttpConnection:
         self._ids = itertools.count(1)
         self._aside: set[asyncio.Task[None]] = set()
         self.log_lines: tuple[str, ...] = ()
+        self.busy = 0
 
     async def ready(self) -> Era:
         """The server's era, finding it out and shaking hands if that has not been done.
@@ -100,23 +105,31 @@ class HttpConnection:
     async def request(self, call: Call) -> Answer:
         """The server's answer to ``call``.
 
-        A request that a dead session or a changed era made the server reject is sent once more; no other ever is.
+        A request that the server rejected because of a dead session, or because it speaks the other era by now, is sent
+        once more; no other ever is.
 
         Raises:
             UpstreamFailed: there is no answer.
         """
+        self.busy += 1
         try:
             async with asyncio.timeout(call.timeout):
-                for _ in range(2):
-                    link = await self._linked()
-                    try:
-                        return await self._send(link, call)
-                    except _Rejected:
-                        if self._link is link:
-                            self._link = None
+                link = await self._linked()
+                try:
+                    return await self._send(link, call)
+                except _Rejected as rejected:
+                    if self._link is link:
+                        self._link = None
+                    anew = await self._linked()
+                    if anew.era is Era.MODERN and link.era is Era.MODERN:
+                        return self._refusal(rejected.reply)
+                    return await self._send(anew, call)
         except TimeoutError:
             raise UpstreamFailed(f"no answer within {call.timeout:g} s", sent=True) from None
-        raise UpstreamFailed("it keeps losing the session")
+        except _Rejected:
+            raise UpstreamFailed("it keeps losing the session") from None
+        finally:
+            self.busy -= 1
 
     async def close(self) -> None:
         """End the session, if there is one, and whatever is still under way."""
@@ -168,14 +181,20 @@ class HttpConnection:
         reply = await self._post(link, call)
         error = reply.message.error if reply.message is not None else None
         if link.session_id is not None and reply.status == 404:
-            raise _Rejected
+            raise _Rejected(reply)
         if link.era is Era.MODERN and reply.status in (400, 404, 405, 406):
             understood = error is not None and (error.code in OWN_ERRORS or error.code in wire.MODERN_ONLY or error.code >= 0)
             if not understood:
-                raise _Rejected
+                raise _Rejected(reply)
         if reply.message is None or (reply.status >= 400 and error is None):
             raise self._unusable(reply)
         return reply.message.answer(link.era)
+
+    def _refusal(self, reply: Reply) -> Answer:
+        """What a server of the modern era says no with, in words of its own."""
+        if reply.message is None or reply.message.error is None:
+            raise self._unusable(reply)
+        return reply.message.answer(Era.MODERN)
 
     def _unusable(self, reply: Reply) -> UpstreamFailed:
         if reply.status in (401, 403, 407):
@@ -305,7 +324,7 @@ def _failure(error: Exception, connected: bool) -> UpstreamFailed:
         return UpstreamFailed("its URL is not valid", lasting=True)
     if isinstance(error, EventTooLong):
         return UpstreamFailed(f"it sends {error}", sent=True)
-    if isinstance(error, NotJson):
+    if isinstance(error, NotJson | UnicodeDecodeError):
         return UpstreamFailed("its answer is not a JSON-RPC message", sent=True)
     if isinstance(error, ValueError) and not connected:
         return UpstreamFailed("a header configured for it is not valid", lasting=True)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import aiohttp
 
@@ -30,6 +30,10 @@ class Connection(Protocol):
     def log_lines(self) -> tuple[str, ...]:
         """The last lines a child wrote to stderr; none over HTTP."""
 
+    @property
+    def busy(self) -> int:
+        """How many answers are waited for."""
+
     async def ready(self) -> Era:
         """Connect and shake hands, if that has not been done."""
 
@@ -48,7 +52,10 @@ class Key(NamedTuple):
     holder: str
 
 
-SHARED = ""
+JUST_USED: Final = 5.0
+"""Seconds during which somebody who was handed a connection may not have used it yet."""
+
+SHARED: Final = ""
 """The holder of a connection that keeps no state of any caller."""
 
 
@@ -56,7 +63,6 @@ SHARED = ""
 class _Pooled:
     connection: Connection
     used_at: float = field(default_factory=monotonic)
-    busy: int = 0
 
 
 class Pool:
@@ -107,9 +113,9 @@ class Pool:
         now = monotonic()
         for key, pooled in list(self._pooled.items()):
             unused = now - pooled.used_at
-            unwanted = (key.server, key.digest) not in wanted and unused > self._settings.call_timeout
-            idle = key.holder != SHARED and unused > max(self._settings.idle_timeout, self._settings.call_timeout)
-            if unwanted or idle:
+            unwanted = (key.server, key.digest) not in wanted and unused > JUST_USED
+            idle = key.holder != SHARED and unused > self._settings.idle_timeout
+            if (unwanted or idle) and not pooled.connection.busy:
                 self._close_later(key)
 
     def _close_later(self, key: Key) -> None:

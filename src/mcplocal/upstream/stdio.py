@@ -91,6 +91,11 @@ class StdioConnection:
         return tuple(self._stderr)
 
     @property
+    def busy(self) -> int:
+        """How many answers are waited for."""
+        return len(self._child.pending) if self._child is not None else 0
+
+    @property
     def pid(self) -> int | None:
         """The process id, while it runs."""
         return self._child.process.pid if self._child is not None and not self._child.ended else None
