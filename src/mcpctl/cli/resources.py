@@ -199,7 +199,7 @@ PROJECTS: Final = Kind(
         Field("NAME", "name"),
         Field("SERVERS", "servers", "list"),
         Field("TOOL NAMES", "toolNames"),
-        Field("PROXY MODEL", "proxyModel", "text", "wide"),
+        Field("PROXY MODEL", "proxyModel"),
         _AGE,
         _ID,
         Field("UPDATED", "updatedAt", "ago", "describe"),
