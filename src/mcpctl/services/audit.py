@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from time import time
 from typing import Any, Final
@@ -163,11 +164,12 @@ def search(db: Db, reader: Principal, query: wire.AuditQuery) -> Page[wire.Audit
     # Somebody of this name before the reader is somebody else.
     since = db.scalars(select(User.created_at).where(User.name == reader.user)).one_or_none() or 0.0
     found: list[AuditRow] = []
-    for candidate in db.scalars(statement.execution_options(yield_per=AT_ONCE)):
-        if _may_see(reader, candidate, since):
-            found.append(candidate)
-        if len(found) > query.limit:
-            break
+    with closing(db.scalars(statement.execution_options(yield_per=AT_ONCE))) as candidates:  # a cursor on the server
+        for candidate in candidates:
+            if _may_see(reader, candidate, since):
+                found.append(candidate)
+            if len(found) > query.limit:
+                break
     page = found[: query.limit]
     more = len(found) > query.limit
     return Page(items=[_shown(one) for one in page], next_cursor=f"{page[-1].at!r}_{page[-1].id}" if more else None)

@@ -36,6 +36,15 @@ def duration(text: str, field: str) -> timedelta:
     return span
 
 
+def grace(text: str | None, field: str = "grace") -> timedelta:
+    """How long something that was replaced stays valid; none, and ``0``, is not at all.
+
+    Raises:
+        InvalidInput: as for ``duration``.
+    """
+    return timedelta(0) if text is None or re.fullmatch("0[wdhms]?", text) else duration(text, field)
+
+
 def expiry(text: str | None, now: float, field: str = "ttl") -> float | None:
     """When something made at ``now`` (Unix seconds) ends, in Unix seconds; ``None`` is never.
 

@@ -149,7 +149,7 @@ def rotate(work: Work, token: Token, grace: str | None) -> wire.MintedToken:
     if work.actor.user != token.owner.name:
         # All it was given, not only what its owner holds today: that may grow again.
         work.require_holding(_given(work.db, token), f"rotating the token {policy_name(token)} of {token.owner.subject}")
-    until = work.now + lifetimes.duration(grace, "grace").total_seconds() if grace is not None else work.now
+    until = work.now + lifetimes.grace(grace).total_seconds()
     ending = update(TokenSecret).where(TokenSecret.token_id == token.id)
     work.db.execute(
         ending.where((TokenSecret.valid_until.is_(None)) | (TokenSecret.valid_until > until)).values(valid_until=until)
