@@ -243,7 +243,19 @@ def test_a_limit_is_kept_across_pages(recording: Recording) -> None:
     assert ["1000", "500"] == [asked.query["limit"] for asked in recording.asked]
 
 
-@pytest.mark.parametrize("body", [{}, [], {"items": None}])
+def test_an_answer_without_the_member_asked_for_is_not_the_fault_of_this_side(recording: Recording) -> None:
+    recording.say({"hello": "world"})
+    with plane(recording) as asking:
+        answer = asking.get("/api/v1/auth/whoami")
+        assert {"hello": "world"} == answer
+        with pytest.raises(Unreachable, match="the answer has no member 'subject'"):
+            answer["subject"]
+        recording.say([1])
+        with pytest.raises(Unreachable, match="not a JSON object"):
+            asking.get("/api/v1/auth/whoami")
+
+
+@pytest.mark.parametrize("body", [{}, {"items": None}, {"items": {}}])
 def test_a_list_that_is_none_is_refused(body: object, recording: Recording) -> None:
     recording.say(body)  # type: ignore[arg-type]
     with plane(recording) as asking, pytest.raises(Unreachable, match="not a list"):

@@ -273,6 +273,18 @@ def test_a_command_sends_exactly_this(case: Case, mcpctl: Mcpctl, recording: Rec
         case.shape.model_validate(last.body)
 
 
+@pytest.mark.parametrize("answer", [{"hello": "world"}, ["hello"]])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.command)
+def test_something_that_is_no_control_plane_is_never_a_traceback(
+    case: Case, answer: dict[str, Any] | list[Any], mcpctl: Mcpctl, recording: Recording
+) -> None:
+    mcpctl.use(recording.address, project="home")
+    recording.say(answer)
+    ran = mcpctl(*case.command.split(), stdin=case.stdin)
+    assert ran.code in (0, 2, 4), ran
+    assert ran.code == 0 or ran.err.startswith(("error: ", "warning: "))
+
+
 @pytest.mark.parametrize(
     ("shape", "answer"),
     [

@@ -24,7 +24,7 @@ def print_yaml(body: object) -> None:
     writer = YAML()
     writer.default_flow_style = False
     writer.width = 4096
-    writer.dump(body, sys.stdout)
+    writer.dump(dict(body) if isinstance(body, dict) else body, sys.stdout)
 
 
 def print_items(kind: Kind, items: Sequence[Json], output: str, *, headers: bool = True) -> None:

@@ -29,6 +29,17 @@ PAGE: Final = 1000
 Json = dict[str, Any]
 
 
+class Members(Json):
+    """The members of an answer. Asking for one that is not there is the other side's fault, and is said so."""
+
+    def __init__(self, members: Json, server: str) -> None:
+        super().__init__(members)
+        self._server = server
+
+    def __missing__(self, key: str) -> Any:
+        raise _not_ours(self._server, f"the answer has no member {key!r}")
+
+
 def path_of(*segments: str) -> str:
     """A path below ``/api/v1``, every segment quoted so that none can reach another route."""
     return API + "".join("/" + quote(segment, safe="@+") for segment in segments)
@@ -103,7 +114,7 @@ class ControlPlane:
         while True:
             size = PAGE if left is None else min(PAGE, left)
             page = self.get(path, {**(query or {}), "limit": size, "cursor": cursor})
-            found = page.get("items") if isinstance(page, dict) else None
+            found = page.get("items")
             if not isinstance(found, list):
                 raise self._not_ours("the answer is not a list")
             yield from found if left is None else found[:left]
@@ -161,10 +172,13 @@ class ControlPlane:
         if not answer.is_success:
             raise from_answer(self.server, answer.status_code, answer.headers, answer.content)
         try:
-            return answer.json()
+            found = answer.json()
         except ValueError:
             kind = answer.headers.get("content-type", "no content type")
             raise self._not_ours(f"the answer is {kind} and not JSON") from None
+        if not isinstance(found, dict):
+            raise self._not_ours("the answer is not a JSON object")
+        return Members(found, self.server)
 
     def _client(self) -> httpx2.Client:
         if self._opened is None:
@@ -188,7 +202,11 @@ class ControlPlane:
         return self._opened
 
     def _not_ours(self, what: str) -> Unreachable:
-        return Unreachable(f"{self.server} does not answer like a control plane: {what}. Check the address")
+        return _not_ours(self.server, what)
+
+
+def _not_ours(server: str, what: str) -> Unreachable:
+    return Unreachable(f"{server} does not answer like a control plane: {what}. Check the address")
 
 
 def _worth_another_try(error: Exception) -> bool:
