@@ -349,6 +349,13 @@ def test_a_role_called_like_a_key_takes_no_binding_for_the_old_form(key: str) ->
     assert Binding("logs", OPERATIONS_RESOURCE) == parse("action:logs", [*BUILT_IN_ROLES, key])
 
 
+@pytest.mark.parametrize(
+    "text", ["role:view,resource:servers", "role:admin,resource:*", "role:admin,resource:operations", "action:backup"]
+)
+def test_a_star_for_a_name_is_the_same_as_no_name(text: str) -> None:
+    assert parse(text) == parse(f"{text},name:*")
+
+
 def test_every_word_of_the_vocabulary_is_one_word_only() -> None:
     assert not set(ACTIONS) & set(OPERATIONS)
     assert not {ADMIN, ANY, DENY} & {*ACTIONS, *OPERATIONS, *RESOURCES}

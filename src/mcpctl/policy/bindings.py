@@ -141,8 +141,6 @@ def _name(text: str, found: dict[str, tuple[str, int]], resource: str, role: str
     if "name" not in found:
         return ANY
     name, column = found["name"]
-    if resource == OPERATIONS_RESOURCE and role == ADMIN:
-        raise InvalidBinding(_at(text, column, "admin on operations covers all of them: leave name out"))
     try:
         return names.check_bound_name(resource, name, role)
     except InvalidInput as error:
