@@ -58,11 +58,6 @@ class AuditSpool:
         self._waiting.append(event)
         self._wake.set()
 
-    @property
-    def backlog(self) -> int:
-        """Events not yet delivered that are still in memory."""
-        return len(self._waiting)
-
     def start(self) -> None:
         """Begin to deliver."""
         self._task = asyncio.create_task(self._deliver_forever())

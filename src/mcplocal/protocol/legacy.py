@@ -69,9 +69,6 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._swept_at = monotonic()
 
-    def __len__(self) -> int:
-        return len(self._sessions)
-
     def open(self, caller: Caller, version: str) -> Session:
         """A new session of ``caller``."""
         self._sweep()

@@ -95,11 +95,6 @@ class StdioConnection:
         """How many answers are waited for."""
         return len(self._child.pending) if self._child is not None else 0
 
-    @property
-    def pid(self) -> int | None:
-        """The process id, while it runs."""
-        return self._child.process.pid if self._child is not None and not self._child.ended else None
-
     async def ready(self) -> Era:
         """The server's era, starting it if it does not run.
 
