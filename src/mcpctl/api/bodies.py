@@ -68,10 +68,9 @@ def parse_json(raw: bytes) -> Any:
     if raw.count(b"[") + raw.count(b"{") > DEEPEST and _depth(raw) > DEEPEST:
         raise MalformedBody(f"the body is nested more than {DEEPEST} levels deep")
     try:
-        value = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_members_once, parse_constant=_refuse_constant, parse_float=_finite
-        )
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        value = _JSON.decode(raw.decode("utf-8"))
+        if b"\\u" in raw:  # an escape is the only way for half a surrogate pair to come in
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeError:
         raise MalformedBody("the body is not valid UTF-8 text") from None
     except (ValueError, RecursionError) as error:
@@ -120,6 +119,9 @@ def _finite(text: str) -> float:
 
 def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
+
+
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_members_once, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def validate(adapter: TypeAdapter[Any], value: Any) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import NotFound
@@ -13,24 +14,42 @@ from mcpctl.policy.bindings import Binding
 from mcpctl.policy.decision import Authority
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.names import parse_subject
-from mcpctl.policy.slices import Slice
+from mcpctl.policy.slices import Rule, Slice
 from mcpctl.store import policy_rules, revisions
 from mcpctl.store.schema import Attachment, Group, Membership, Project, Server, Token, User
+
+# Put together once: for a statement this small that takes SQLAlchemy longer than the database takes to answer it.
+_GROUPS: Final = (
+    select(Group.name)
+    .join(Membership, Membership.group_id == Group.id)
+    .where(Membership.user_id == bindparam("user"))
+    .order_by(Group.name)
+)
+_ATTACHED: Final = (
+    select(Server.name)
+    .join(Attachment, Attachment.server_id == Server.id)
+    .where(Attachment.project_id == bindparam("project"))
+    .order_by(Attachment.position, Server.name)
+)
 
 
 def groups_of(db: Db, policy: PolicyFiles, user: User) -> list[str]:
     """The groups of a user, as ``Group:<name>``: those in the database, then those that policy files say."""
-    query = select(Group.name).join(Membership, Membership.group_id == Group.id).where(Membership.user_id == user.id)
-    stored = [f"Group:{name}" for name in db.scalars(query.order_by(Group.name))]
+    stored = [f"Group:{name}" for name in db.scalars(_GROUPS, {"user": user.id})]
     return list(dict.fromkeys([*stored, *policy.groups_of(user.subject)]))
 
 
 def slice_of(db: Db, policy: PolicyFiles, subject: str, groups: Iterable[str] = ()) -> Slice:
     """The lines of ``subject`` and ``groups``, of files and database, as one slice."""
     everyone = [subject, *groups]
+    return _slice(policy, everyone, policy_rules.of_subjects(db, everyone))
+
+
+def _slice(policy: PolicyFiles, everyone: list[str], stored: Iterable[Rule]) -> Slice:
+    """The slice of the first of ``everyone``; the others are its groups, and ``stored`` may hold lines of more."""
     lines = [line for one in everyone for line in policy.rules_of(one)]
-    lines += policy_rules.of_subjects(db, everyone)
-    return Slice(policy.model, policy.roles, subject, everyone[1:], lines)
+    lines += [line for line in stored if line.sub in everyone]
+    return Slice(policy.model, policy.roles, everyone[0], everyone[1:], lines)
 
 
 def user_slice(db: Db, policy: PolicyFiles, user: User) -> Slice:
@@ -54,12 +73,14 @@ def user_authority(
 
 def token_authority(db: Db, policy: PolicyFiles, token: Token, *, expires_at: float | None = None) -> Authority:
     """What a token may do now: its lines, its owner's, within its project. The caller has seen that both are live."""
-    owner = user_slice(db, policy, token.owner)
+    owners = [token.owner.subject, *groups_of(db, policy, token.owner)]
+    stored = policy_rules.of_subjects(db, [token.subject, *owners])
+    owner = _slice(policy, owners, stored)
     ends = [moment for moment in (token.expires_at, expires_at) if moment is not None]
     return Authority(
         subject=token.subject,
         revision=revisions.current(db),
-        own=slice_of(db, policy, token.subject),
+        own=_slice(policy, [token.subject], stored),
         owner=owner,
         project=token.project.name,
         attached=frozenset(attached_servers(db, token.project)),
@@ -98,8 +119,7 @@ def is_live(token: Token, now: float) -> bool:
 
 def attached_servers(db: Db, project: Project) -> list[str]:
     """The names of the servers attached to a project, in order."""
-    query = select(Server.name).join(Attachment, Attachment.server_id == Server.id)
-    return list(db.scalars(query.where(Attachment.project_id == project.id).order_by(Attachment.position, Server.name)))
+    return list(db.scalars(_ATTACHED, {"project": project.id}))
 
 
 def allowed_bindings(part: Slice) -> list[Binding]:

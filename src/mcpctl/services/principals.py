@@ -8,7 +8,7 @@ from threading import Lock
 from time import time
 from typing import Final, Literal
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import InvalidCredential
@@ -17,6 +17,9 @@ from mcpctl.policy.files import PolicyFiles
 from mcpctl.services import authorities
 from mcpctl.services.token_secret import hash_token, is_mcp_token, is_session
 from mcpctl.store.schema import Session, TokenSecret
+
+_SECRET: Final = select(TokenSecret).where(TokenSecret.sha == bindparam("sha"))
+_SESSION: Final = select(Session).where(Session.sha == bindparam("sha"))
 
 Why = Literal["unknown", "malformed", "revoked", "expired", "owner_disabled"]
 
@@ -79,7 +82,7 @@ def authenticate(db: Db, policy: PolicyFiles, bearer: str) -> Principal:
 def _token(db: Db, policy: PolicyFiles, sha: str, now: float) -> Principal:
     # The SHA-256 is looked up whole, by unique index: a prefix never authenticates, and what timing could tell of an
     # index walk are bits of the hash of a guess.
-    secret = db.get(TokenSecret, sha)
+    secret = db.scalars(_SECRET, {"sha": sha}).one_or_none()
     if secret is None:
         raise NotAuthenticated("unknown")
     token = secret.token
@@ -104,7 +107,7 @@ def _token(db: Db, policy: PolicyFiles, sha: str, now: float) -> Principal:
 
 
 def _session(db: Db, policy: PolicyFiles, sha: str, now: float) -> Principal:
-    session = db.scalars(select(Session).where(Session.sha == sha)).one_or_none()
+    session = db.scalars(_SESSION, {"sha": sha}).one_or_none()
     if session is None:
         raise NotAuthenticated("unknown")
     if session.expires_at is not None and session.expires_at <= now:

@@ -8,9 +8,10 @@ stored comma, blank or bracket would change its meaning on the way.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from casbin_sqlalchemy_adapter import Adapter
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from mcpctl.policy.slices import Rule
@@ -45,17 +46,17 @@ def remove_subject(session: Session, subject: str) -> list[str]:
 
 def of_subjects(session: Session, subjects: Sequence[str]) -> list[Rule]:
     """The lines of any of ``subjects``, by index, in the order they were written."""
-    return _rules(session, PolicyRow.v0.in_(subjects))
+    return _rules(session, _OF_SUBJECTS, {"subjects": list(subjects)})
 
 
 def of_origin(session: Session, origin: str) -> list[Rule]:
     """The lines of one RBAC definition or token, in the order they were written."""
-    return _rules(session, PolicyRow.v5 == origin)
+    return _rules(session, _LINES.where(PolicyRow.v5 == origin))
 
 
 def with_role(session: Session, role: str, resource: str) -> list[Rule]:
     """The lines that give or deny this role on this resource, by index."""
-    return _rules(session, PolicyRow.v1 == role, PolicyRow.v2 == resource)
+    return _rules(session, _LINES.where(PolicyRow.v1 == role, PolicyRow.v2 == resource))
 
 
 def origins(session: Session, prefix: str, after: str, limit: int) -> Sequence[str]:
@@ -65,10 +66,14 @@ def origins(session: Session, prefix: str, after: str, limit: int) -> Sequence[s
     return session.scalars(query.distinct().order_by(PolicyRow.v5).limit(limit)).all()
 
 
-def _rules(session: Session, *where: object) -> list[Rule]:
-    columns = (PolicyRow.v0, PolicyRow.v1, PolicyRow.v2, PolicyRow.v3, PolicyRow.v4, PolicyRow.v5)
-    query = select(*columns).where(PolicyRow.ptype == "p", *where).order_by(PolicyRow.id)  # type: ignore[arg-type]
-    rows = session.execute(query).all()
+_COLUMNS = (PolicyRow.v0, PolicyRow.v1, PolicyRow.v2, PolicyRow.v3, PolicyRow.v4, PolicyRow.v5)
+_LINES: Final = select(*_COLUMNS).where(PolicyRow.ptype == "p").order_by(PolicyRow.id)
+# Part of every first decision: putting a statement together takes SQLAlchemy longer than SQLite takes to answer it.
+_OF_SUBJECTS: Final = _LINES.where(PolicyRow.v0.in_(bindparam("subjects", expanding=True)))
+
+
+def _rules(session: Session, query: Select[str, str, str, str, str, str], values: dict[str, Any] | None = None) -> list[Rule]:
+    rows = session.execute(query, values).all()
     # A row this program cannot have written gives nothing; a deny is kept whatever else is odd about it.
     effects: dict[str, Effect] = {ALLOW: ALLOW, DENY: DENY}
     return [

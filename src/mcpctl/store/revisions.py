@@ -19,6 +19,9 @@ KEPT: Final = 10_000
 EVERYTHING: Final = "*"
 
 
+_CURRENT: Final = select(Revision.number).where(Revision.id == 1)
+
+
 class Step(NamedTuple):
     """How far the revision has come, and what was touched on the way."""
 
@@ -28,7 +31,7 @@ class Step(NamedTuple):
 
 def current(session: Session) -> int:
     """The revision in force in this transaction."""
-    return session.scalars(select(Revision.number).where(Revision.id == 1)).one()
+    return session.scalars(_CURRENT).one()
 
 
 def advance(session: Session, topics: Iterable[str], *, notify: bool) -> int:
