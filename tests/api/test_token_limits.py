@@ -1,6 +1,5 @@
 """What a token never does, how far it sees, and that it shrinks with its owner at once (SPEC section 3, last part)."""
 
-
 from __future__ import annotations
 
 from typing import Any
@@ -294,5 +293,5 @@ def test_namesakes_of_different_kinds_share_nothing(served: Served) -> None:
         "Role:admin",
         "",
     ):
-        body = {"name": "x", "subjects": [subject], "roleBindings": ["action:logs"]}
-        assert ["subjects.0"] == [error["field"] for error in refused(served.admin.post("/rbac", body), "invalid")["errors"]]
+        answer = served.admin.post("/rbac", {"name": "x", "subjects": [subject], "roleBindings": ["action:logs"]})
+        assert ["subjects.0"] == [error["field"] for error in refused(answer, "invalid")["errors"]]
