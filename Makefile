@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types layers format docs soak clean
+.PHONY: help run test lint types layers format docs soak bench clean
 
 help: ## print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ docs: $(VENV)/.dev ## write the reference pages under docs/ from the code
 soak: $(VENV)/.dev ## the property-based tests, many times longer
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n $(JOBS) --timeout 3600 -m property $(ARGS)
 
+bench: $(VENV)/.bench ## what a decision costs, beside its peers: writes benchmarks/results (four minutes)
+	$(BIN)/python -m benchmarks.decision $(ARGS)
+
 clean: ## remove everything that was set up or built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -48,4 +51,9 @@ $(VENV)/.run: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group bench \
+		|| echo 'cedarpy cannot be installed here: the benchmark leaves it out and says so'
 	@touch $@
