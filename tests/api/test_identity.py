@@ -193,7 +193,7 @@ def test_no_bearer_and_every_bad_one_is_401(what: str, headers: list[str], code:
     """threats 1: what is not somebody is nobody, never an empty somebody."""
     session = shared.admin.bearer or ""
     shared.control.failed_bearers.wait = lambda *_keys: 0.0  # type: ignore[method-assign]
-    sent = [("Authorization", one.format(session=session, SESSION=session.upper()).encode("latin-1")) for one in headers]
+    sent = [(b"Authorization", one.format(session=session, SESSION=session.upper()).encode("latin-1")) for one in headers]
     for method, path in (("GET", "/api/v1/users"), ("GET", "/api/v1/auth/whoami"), ("POST", "/api/v1/users")):
         with nothing_changes(shared, refusals=0):
             answer = shared.nobody.http.request(method, path, headers=sent)

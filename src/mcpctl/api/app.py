@@ -29,7 +29,7 @@ from mcpctl.api import (
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.dispatch import endpoint
 from mcpctl.api.operations import Call, Operation, Unguarded
-from mcpctl.errors import MethodNotAllowed, NotFound, Problem, WrongHost
+from mcpctl.errors import MethodNotAllowed, NotFound, Problem, Unavailable, WrongHost
 from mcpctl.store.database import ping
 
 
@@ -45,7 +45,9 @@ async def readyz(control: ControlPlane, _request: Request, _call: Call) -> Respo
         ready = control.feed.fresh and not control.draining
     except Problem:
         ready = False
-    return JSONResponse({"status": "ready" if ready else "not_ready"}, 200 if ready else 503)
+    if not ready:
+        raise Unavailable("requests cannot be served now")
+    return JSONResponse({"status": "ready"})
 
 
 async def describe(_control: ControlPlane, request: Request, _call: Call) -> Response:
