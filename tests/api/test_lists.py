@@ -1,6 +1,5 @@
 """Lists show what may be viewed, page by page, and never fail; describing tells nothing of what may not be."""
 
-
 from __future__ import annotations
 
 from typing import Any

@@ -8,6 +8,7 @@ import logging
 from starlette.responses import Response
 
 from mcpctl.errors import InvalidCredential, Problem, Unauthenticated
+from mcpctl.services.token_secret import without_bearers
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def answer(problem: Problem, request_id: str) -> Response:
     elif isinstance(problem, Unauthenticated):  # RFC 9110: every 401 has one; RFC 6750: no error code without a bearer
         headers["WWW-Authenticate"] = 'Bearer realm="mcpctl"'
     body = problem.as_json() | {"instance": f"urn:mcpctl:request:{request_id}"}
-    return Response(json.dumps(body), problem.status, headers, MEDIA_TYPE)
+    return Response(without_bearers(json.dumps(body)), problem.status, headers, MEDIA_TYPE)
 
 
 def unforeseen(error: BaseException, request_id: str) -> Response:

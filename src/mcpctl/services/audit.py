@@ -16,6 +16,7 @@ from mcpctl.policy.decision import Decision, decide
 from mcpctl.policy.vocabulary import OPERATIONS_RESOURCE, is_sha
 from mcpctl.services import lifetimes
 from mcpctl.services.principals import Principal
+from mcpctl.services.token_secret import without_bearers
 from mcpctl.store.schema import NAME, SUBJECT, AuditRow, User
 from mcpctl.wire import audit as wire
 from mcpctl.wire import gateway as gateway_wire
@@ -49,10 +50,10 @@ def row(
         token_sha=principal.token_sha if principal else None,
         action=action,
         resource=resource,
-        name=name[:1000],
+        name=without_bearers(name)[:1000],
         allowed=allowed,
         outcome=outcome,
-        reason=reason or (decision.reason if decision else None),
+        reason=without_bearers(reason or (decision.reason if decision else "")) or None,
         rule=str(decision.rule) if decision and decision.rule else None,
         origin=decision.origin if decision else None,
         revision=revision or (decision.revision if decision else 0),

@@ -21,6 +21,7 @@ _WIDTH: Final = 43  # 62^43 > 2^256; left-padded, or one in 61 would come out sh
 SCANNER_REGEX: Final = r"\bmcpctl_(?:pat|ses)_[0-9A-Za-z]{43}\b"
 """For secret scanners: matches every raw token and session, and nothing shorter or longer."""
 
+_BEARER = re.compile(r"mcpctl_(pat|ses)_[0-9A-Za-z]+")
 _TOKEN = re.compile(TOKEN_PREFIX + r"[0-9A-Za-z]{43}")
 _SESSION = re.compile(SESSION_PREFIX + r"[0-9A-Za-z]{43}")
 
@@ -57,6 +58,11 @@ def is_mcp_token(raw: str) -> bool:
 def is_session(raw: str) -> bool:
     """Whether this has the form of a session; says nothing about whether it exists."""
     return _SESSION.fullmatch(raw) is not None
+
+
+def without_bearers(text: str) -> str:
+    """``text`` with whatever looks like a raw token or session covered: somebody may put one where a name belongs."""
+    return _BEARER.sub(r"mcpctl_\1_***", text) if "mcpctl_" in text else text
 
 
 def timing_safe_equal_hex(one: str, other: str) -> bool:

@@ -68,8 +68,11 @@ class Database:
         if self.is_sqlite and parsed.database in (None, "", ":memory:"):
             raise InvalidSetting("MCPCTL_DATABASE_URL must name a file: sqlite:////var/lib/mcpctl/mcpctl.db")
         self.url = parsed
+        # Parameters are what people sent, and may be hashes of secrets: they stand in no log and in no traceback.
         self.engine: Engine = (
-            _sqlite_engine(parsed) if self.is_sqlite else create_engine(parsed, pool_pre_ping=True, pool_size=10)
+            _sqlite_engine(parsed)
+            if self.is_sqlite
+            else create_engine(parsed, pool_pre_ping=True, pool_size=10, hide_parameters=True)
         )
         self._turn = threading.Lock()
         self._listeners: list[Published] = []
@@ -146,7 +149,7 @@ class Database:
 
 
 def _sqlite_engine(url: Any) -> Engine:
-    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS})
+    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
