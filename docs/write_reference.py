@@ -58,7 +58,7 @@ names that Kubernetes' service links make are passed over.
 
 ## `mcpctl`
 
-The file is the one `--config-file` or `MCPCTL_CONFIG_FILE` names; its members are the names below without `MCPCTL_`, in lower case.
+The file is the one `--config-file` or `MCPCTL_CONFIG_FILE` names; its members are these names without `MCPCTL_`, in lower case.
 
 | variable | read by | meaning |
 |---|---|---|

@@ -74,8 +74,15 @@ def test_a_token_never_touches_secrets_whatever_its_bindings(served: Served) -> 
     token = made(served.admin.post("/mcptokens", {"name": "t", "project": "demo", "rbacMode": "clone"}))["token"]
     agent = served.nobody.as_(token)
     assert [] == agent.get("/secrets").json()["items"]
-    for method, path in (("GET", "/secrets/github"), ("PUT", "/secrets/github"), ("DELETE", "/secrets/github"), ("POST", "/secrets")):
-        body = {"values": {"token": "x"}, **({"name": "mine"} if method == "POST" else {})} if method in {"PUT", "POST"} else None
+    for method, path in (
+        ("GET", "/secrets/github"),
+        ("PUT", "/secrets/github"),
+        ("DELETE", "/secrets/github"),
+        ("POST", "/secrets"),
+    ):
+        body = (
+            {"values": {"token": "x"}, **({"name": "mine"} if method == "POST" else {})} if method in {"PUT", "POST"} else None
+        )
         assert 403 == agent.call(method, path, body).status_code, (method, path)
 
 

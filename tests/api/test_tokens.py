@@ -1,6 +1,5 @@
 """Tokens: minted, shown once, listed, rotated, revoked, introspected."""
 
-
 from __future__ import annotations
 
 import re
