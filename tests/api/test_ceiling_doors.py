@@ -396,6 +396,7 @@ DOORS = [
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.does)
 def test_only_whoever_holds_all_of_it_can(door: Door, shared: Served, actor: Person) -> None:
+    """authz.md d9, d19, d20, d21; threats 9: checked on create and on edit, on the result of the edit."""
     setup(shared, *door.before)
     for lacking, (code, missing) in door.needs.items():
         actor.holds(*(each for each in [*door.needs, *door.holds_also] if each != lacking))

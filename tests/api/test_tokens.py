@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from mcpctl.services.token_secret import SCANNER_REGEX, TOKEN_PREFIX
 from mcpctl.store import policy_rules
-from mcpctl.store.schema import PolicyRow, TokenSecret
+from mcpctl.store.schema import PolicyRow, Token, TokenSecret
 from tests.api.people import Person, nothing_changes, refused, setup
 from tests.serving import Served, made
 
@@ -289,6 +289,7 @@ def test_a_binding_that_cannot_be_read_is_refused_by_its_place(binding: str, sha
 
 
 def test_a_token_is_found_by_id_or_by_name_and_project(shared: Served) -> None:
+    """authz.md d31: never by a part of its hash."""
     minted = mint(shared, "found")
     assert minted["id"] == shared.admin.get("/mcptokens/found?project=demo").json()["id"]
     assert "found" == shared.admin.get(f"/mcptokens/{minted['id']}").json()["name"]
@@ -468,3 +469,42 @@ def test_when_a_token_was_last_used_is_kept_without_a_write_for_each_request(sha
     shared.control.last_used.write()
     used = shared.admin.get(f"/mcptokens/{minted['id']}").json()["lastUsedAt"]
     assert began <= datetime.fromisoformat(used) <= datetime.now(UTC)
+
+
+def test_writing_last_uses_waits_for_nobody_who_is_changing_a_credential(shared: Served) -> None:
+    """A deletion and this could else wait for each other, and the deletion would be the one to fail."""
+    held, free = mint(shared, "held"), mint(shared, "free")
+    for minted in (held, free):
+        assert 200 == shared.nobody.as_(minted["token"]).get("/auth/whoami").status_code
+    if shared.control.database.is_sqlite:  # one writer at a time: nothing to wait for crosswise
+        shared.control.last_used.write()
+    else:
+        with shared.control.database.write() as transaction:
+            transaction.session.get_one(Token, held["id"], with_for_update={"of": Token})
+            began = time.monotonic()
+            shared.control.last_used.write()
+            assert time.monotonic() - began < 2
+    used = [shared.admin.get(f"/mcptokens/{minted['id']}").json()["lastUsedAt"] is not None for minted in (held, free)]
+    assert [shared.control.database.is_sqlite, True] == used
+
+
+@pytest.mark.parametrize("shape", ["missing", "empty", None])
+def test_no_bindings_in_whatever_shape_give_nothing(shape: str | None, shared: Served) -> None:
+    """threats 12: null, missing and empty never mean all."""
+    body: dict[str, Any] = {"name": f"shape-{shape}".lower(), "project": "demo"}
+    body |= {} if shape == "missing" else {"bindings": [] if shape == "empty" else None}
+    answer = shared.admin.post("/mcptokens", body)
+    if shape is None:
+        assert ["bindings"] == [error["field"] for error in refused(answer, "invalid")["errors"]]
+    else:
+        assert [] == made(answer)["bindings"]
+        bearer = shared.nobody.as_(answer.json()["token"])
+        assert [] == bearer.get("/servers").json()["items"]
+        assert bearer.post("/authorize", {"action": "view", "resource": "servers", "name": "time"}).json()["allowed"] is False
+
+
+@pytest.mark.parametrize("member", ["subjects", "roleBindings"])
+@pytest.mark.parametrize("value", [[], None])
+def test_a_definition_without_subjects_or_bindings_is_refused(member: str, value: object, shared: Served) -> None:
+    body = {"name": "hollow", "subjects": ["User:admin"], "roleBindings": ["action:logs"], member: value}
+    assert [member] == [error["field"] for error in refused(shared.admin.post("/rbac", body), "invalid")["errors"]]

@@ -141,7 +141,7 @@ def validate(adapter: TypeAdapter[Any], value: Any) -> Any:
 
 
 def _refuse_nul(value: Any) -> None:
-    """No text anywhere holds NUL: PostgreSQL cannot keep it, and elsewhere it ends strings early."""
+    """No text anywhere holds NUL: PostgreSQL cannot keep it, and elsewhere it ends strings early. No name of a member may."""
     errors = [FieldError(field or "body", NUL) for field in _with_nul(value, "")]
     if errors:
         raise InvalidInput("; ".join(_sentence(error) for error in errors[:MOST_ERRORS]), errors=errors[:MOST_ERRORS])
@@ -153,10 +153,7 @@ def _with_nul(value: Any, field: str) -> Iterator[str]:
             yield field
     elif isinstance(value, dict):
         for name, member in value.items():
-            below = f"{field}.{_short(name)}".lstrip(".")
-            if "\0" in name:
-                yield below
-            yield from _with_nul(member, below)
+            yield from _with_nul(member, f"{field}.{_short(name)}".lstrip("."))
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _with_nul(item, f"{field}.{index}".lstrip("."))

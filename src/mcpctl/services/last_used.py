@@ -7,7 +7,7 @@ import threading
 from time import time
 from typing import Final
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from mcpctl.errors import Problem
 from mcpctl.services.principals import Principal
@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 WRITE_EVERY: Final = 30.0
 """Seconds. What was noted and not written when the process dies is lost; nothing is decided by it."""
+
+AT_ONCE: Final = 500
+"""Credentials written in one transaction."""
 
 
 class LastUsed:
@@ -48,10 +51,19 @@ class LastUsed:
     def write(self) -> None:
         """Write what was noted since the last time."""
         noted, self._noted = self._noted, {}
-        if noted:
-            with self._database.append() as db:
-                for (kind, credential_id), at in list(noted.items()):  # a note may still arrive in it
-                    db.execute(update(kind).where(kind.id == credential_id).values(last_used_at=at))
+        for kind in (Token, Session):
+            ids = [credential_id for of, credential_id in list(noted) if of is kind]  # a note may still arrive in it
+            for start in range(0, len(ids), AT_ONCE):
+                self._write(kind, ids[start : start + AT_ONCE], noted)
+
+    def _write(
+        self, kind: type[Token] | type[Session], ids: list[str], noted: dict[tuple[type[Token] | type[Session], str], float]
+    ) -> None:
+        with self._database.append() as db:
+            # Whoever is changing one of them is not waited for, or each could wait for the other.
+            free = db.scalars(select(kind.id).where(kind.id.in_(ids)).with_for_update(skip_locked=True)).all()
+            for credential_id in free:
+                db.execute(update(kind).where(kind.id == credential_id).values(last_used_at=noted[kind, credential_id]))
 
     def _keep_writing(self) -> None:
         stopping = False
