@@ -20,9 +20,10 @@ from mcpctl.api.control_plane import ControlPlane
 from mcpctl.policy.decision import Authority
 from mcpctl.policy.files import read
 from mcpctl.policy.slices import Slice
+from mcpctl.services import passwords
 from mcpctl.services.principals import Principal, PrincipalCache
 from mcpctl.shipped import shipped
-from tests.api.people import Person, audit_rows, refused, setup
+from tests.api.people import PASSWORD, Person, audit_rows, refused, setup
 from tests.serving import Client, Served, made
 from tests.store.rows import dump
 
@@ -159,6 +160,36 @@ def test_a_credential_that_ends_while_the_body_is_on_its_way_is_nobody(shared: S
         client = shared.user(name)
         answer = slow_post(client, path, body, lambda name=name: setup(shared, ("PATCH", f"/users/{name}", {"disabled": True})))  # type: ignore[misc]
         assert 401 == answer.status_code
+
+
+@pytest.mark.parametrize("changes", ["password", "disabled", "deleted"])
+def test_a_password_that_was_right_a_moment_ago_opens_nothing(
+    changes: str, shared: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"moment-{changes}"
+    client = shared.user(name)
+    calls: dict[str, tuple[str, str, Any]] = {
+        "password": ("PATCH", f"/users/{name}", {"password": "set by an admin"}),
+        "disabled": ("PATCH", f"/users/{name}", {"disabled": True}),
+        "deleted": ("DELETE", f"/users/{name}", None),
+    }
+    real, todo = passwords.verify, [calls[changes]]
+
+    def verify(password: str, kept: str | None) -> bool:
+        right = real(password, kept)
+        if todo:
+            setup(shared, todo.pop())
+        return right
+
+    monkeypatch.setattr(passwords, "verify", verify)
+    refused(shared.nobody.post("/auth/login", {"username": name, "password": PASSWORD}), "wrong_password")
+    assert not todo
+    if changes == "password":
+        client = shared.log_in(name, "set by an admin")
+        todo.append(("PATCH", f"/users/{name}", {"password": "set by an admin again"}))
+        body = {"password": "my own choice", "oldPassword": "set by an admin"}
+        assert 401 == client.patch(f"/users/{name}", body).status_code
+        shared.log_in(name, "set by an admin again")
 
 
 def void(_value: object) -> None:
