@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -185,6 +186,47 @@ def test_every_call_leaves_an_audit_row_with_the_tokens_name_and_sha(running: Ru
         assert 1 == len({row["tokenSha"] for row in rows})
 
 
+def test_a_name_nobody_could_print_is_audited_and_shown_escaped(running: Running) -> None:
+    with running.admin() as admin, httpx2.Client(trust_env=False) as caller:
+        token = running.mint(admin, "odd-names", "role:run,resource:servers,name:time/now")
+        for name in ("x\0y", "a\x1b[2Kb"):
+            encoded = "=?base64?" + b64encode(name.encode()).decode() + "?="
+            params: dict[str, Any] = {"name": name, "arguments": {}}
+            assert -32602 == ask(caller, running.gateway, token, "tools/call", params, encoded).json()["error"]["code"]
+        ask(caller, running.gateway, token, "tools/call", {"name": "time__now", "arguments": {}})
+        deadline, tools_seen = monotonic() + 5, set[str]()
+        while len(tools_seen) < 3 and monotonic() < deadline:
+            rows = admin.get("/audit", params={"token": "odd-names"}).json()["items"]
+            tools_seen = {row["tool"] for row in rows if row["action"] == "tools/call"}
+        assert {"x\\x00y", "a\\x1b[2Kb", "now"} == tools_seen
+
+
+def test_a_number_too_large_to_pass_on_is_refused_and_harms_nobody(running: Running) -> None:
+    with httpx2.Client(trust_env=False) as caller:
+        token = running.first_line["token"]
+        headers = {**MODERN, "Authorization": f"Bearer {token}", "Mcp-Method": "tools/call", "Mcp-Name": "notes__list_notes"}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"_meta": META, "name": "notes__list_notes"}}
+        poisoned = json.dumps(body).replace("{}}", '{}, "x": 1e999}')
+        refused = caller.post(f"{running.gateway}/mcp", content=poisoned, headers=headers, timeout=30)
+        assert -32700 == refused.json()["error"]["code"]
+        assert "result" in ask(caller, running.gateway, token, "tools/call", {"name": "notes__list_notes"}).json()
+
+
+def test_a_second_quickstart_in_the_same_directory_is_refused(running: Running) -> None:
+    command = [sys.executable, "-m", "mcpctl", "quickstart", "--dir", str(running.directory), "--listen", "127.0.0.1:0"]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (2, True) == (refused.returncode, "already runs" in refused.stderr)
+
+
+def test_a_lost_password_is_said_and_not_replaced_by_a_wrong_one(tmp_path: Path) -> None:
+    assert 0 == start(tmp_path / "data").stop()
+    (tmp_path / "data" / "admin-password").unlink()
+    command = [sys.executable, "-m", "mcpctl", "quickstart", "--dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (2, True) == (refused.returncode, "admin-password is gone" in refused.stderr)
+    assert not (tmp_path / "data" / "admin-password").exists()
+
+
 def test_what_quickstart_keeps_can_be_read_by_nobody_else(running: Running) -> None:
     assert 0o700 == stat.S_IMODE(running.directory.stat().st_mode)
     for path in running.directory.rglob("*"):
@@ -228,15 +270,22 @@ def test_an_imported_file_joins_the_project_and_its_command_may_run(tmp_path: Pa
         assert 0 == quickstart.stop()
 
 
+META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+
+
 def ask(
-    caller: httpx2.Client, gateway: str, token: str, method: str = "tools/list", params: dict[str, Any] | None = None
+    caller: httpx2.Client,
+    gateway: str,
+    token: str,
+    method: str = "tools/list",
+    params: dict[str, Any] | None = None,
+    name: str | None = None,
 ) -> httpx2.Response:
     """What the curl line asks: one request of 2026-07-28."""
-    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
     headers = {**MODERN, "Authorization": f"Bearer {token}", "Mcp-Method": method}
     if params and "name" in params:
-        headers["Mcp-Name"] = params["name"]
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": meta, **(params or {})}}
+        headers["Mcp-Name"] = name or params["name"]
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": META, **(params or {})}}
     return caller.post(f"{gateway}/mcp", json=body, headers=headers, timeout=30)
 
 

@@ -51,8 +51,21 @@ def _no_constant(word: str) -> Any:
     raise NotJson(f"{word} is not JSON")
 
 
-_unique_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+def _finite(word: str) -> float:
+    number = float(word)
+    if number in (float("inf"), float("-inf")):
+        raise NotJson(f"the number {word[:40]} is larger than can be passed on")
+    return number
+
+
+_unique_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 _plain_decoder = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def shown(text: str, longest: int) -> str:
+    """Foreign text made safe to keep and to show: what is not printable stands escaped, and at most ``longest`` is left."""
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text[:longest])
+    return safe[:longest]
 
 
 def decode(body: bytes) -> str:

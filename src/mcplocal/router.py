@@ -23,7 +23,7 @@ from mcplocal.catalog import ServerSpec
 from mcplocal.control.audit_spool import AuditSpool
 from mcplocal.discovery import Discovery
 from mcplocal.gate import Caller
-from mcplocal.json_text import write
+from mcplocal.json_text import shown, write
 from mcplocal.param_headers import headers_for, mismatch
 from mcplocal.recent import Recent
 from mcplocal.settings import Settings
@@ -121,7 +121,7 @@ class _Trace:
             "tokenSha": identity.token_sha,
             "project": self.caller.project,
             "server": self.tool.ref.server if self.tool is not None else None,
-            "tool": self.tool.ref.tool if self.tool is not None else self.call.name[:LONGEST_TOOL],
+            "tool": self.tool.ref.tool if self.tool is not None else shown(self.call.name, LONGEST_TOOL),
             "method": "tools/call",
             "allowed": bool(decision) and self.outcome != "refused",
             "reason": reason[:2000],

@@ -43,6 +43,8 @@ def build_app(settings: Settings, *, on_decision: OnDecision | None = None) -> S
             "the gateway has no credential: set MCPLOCAL_CREDENTIAL_FILE to a file with a session of a service user in "
             "Group:gateways (mcpctl create session)"
         )
+    if settings.credential is None and settings.credential_file is not None and not settings.credential_file.is_file():
+        raise InvalidSetting(f"MCPLOCAL_CREDENTIAL_FILE: there is no file {settings.credential_file}")
     gateway = Gateway(settings, on_decision)
     endpoint = Endpoint(gateway)
 

@@ -64,7 +64,7 @@ def _argv_patterns(value: Any) -> Any:
         isinstance(pattern, list | tuple) and pattern and all(isinstance(word, str) for word in pattern) for pattern in value
     )
     if not ok:
-        raise ValueError('it is a JSON list of argument vectors: [["npx","-y","@acme/*","**"], …]')
+        raise ValueError('it is a JSON list of argument vectors: [["npx","-y","@acme/server-*"], …]')
     for pattern in value:
         if "**" in pattern[:-1]:
             raise ValueError(f"'**' may only be the last word of a pattern: {pattern!r}")
@@ -134,7 +134,8 @@ class Settings(BaseSettings):
     stdio_allow: Annotated[tuple[tuple[str, ...], ...], NoDecode, BeforeValidator(_argv_patterns)] = Field(
         default=DEMO_SERVERS,
         description="argument vectors that may be started as stdio servers, as a JSON list of lists: each word matches itself, "
-        "* inside a word matches within that word, ** as the last word matches the rest; by default the shipped demo servers",
+        "* inside a word matches letters, digits, . _ - within that word, ** as the last word matches the rest, options too; "
+        "by default the shipped demo servers",
     )
     state_dir: Path = Field(
         default_factory=lambda: platformdirs.user_state_path("mcplocal"),

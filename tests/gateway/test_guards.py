@@ -107,11 +107,22 @@ def test_two_stars_at_the_end_stand_for_any_words_that_follow(head: list[str], r
     assert not matches([*head, "**"], head[:-1])
 
 
-@given(WORDS, WORDS, WORDS)
-def test_a_star_stands_for_characters_of_its_own_word(before: str, middle: str, after: str) -> None:
+PLAIN = st.text("abcXYZ019._-", max_size=6)
+
+
+@given(WORDS, PLAIN, WORDS)
+def test_a_star_stands_for_plain_characters_of_its_own_word(before: str, middle: str, after: str) -> None:
     assert matches(["x", f"{before}*{after}"], ["x", before + middle + after])
     assert not matches(["x", f"{before}*{after}"], ["x", before, after])
     assert not matches(["x", "*"], ["x"])
+
+
+@pytest.mark.parametrize(
+    "package", ["@acme/x@file:/tmp/evil", "@acme/x@npm:evil", "@acme/../../evil", "@acme/x @ https://evil/x.whl"]
+)
+def test_a_star_never_lets_a_package_name_become_another_place(package: str) -> None:
+    assert matches(["npx", "-y", "@acme/*"], ["npx", "-y", "@acme/server-1.0"])
+    assert not matches(["npx", "-y", "@acme/*"], ["npx", "-y", package])
 
 
 def spec(command: str, *args: str, **env: str) -> ServerSpec:

@@ -64,11 +64,12 @@ def _is_trusted(address: str, trusted: tuple[str, ...]) -> bool:
     return any(parsed in network for network in _networks(trusted))  # type: ignore[operator]
 
 
-async def principal_of(control: ControlPlane, bearer: str, source: str) -> Principal:
+async def principal_of(control: ControlPlane, bearer: str, source: str, *, slowed: bool = True) -> Principal:
     """The principal behind a bearer: remembered while nothing it was built from has changed, else read.
 
     Raises:
-        NotAuthenticated: the bearer is no good; a source that keeps guessing is told ever later.
+        NotAuthenticated: the bearer is no good; a source that keeps guessing is told ever later, unless it is not ``slowed``:
+            a gateway introspects for all of its clients, and slows them itself.
         StoreUnavailable: the database does not answer.
     """
     if control.feed.fresh and (principal := control.principals.get(hash_token(bearer))) is not None:
@@ -80,7 +81,7 @@ async def principal_of(control: ControlPlane, bearer: str, source: str) -> Princ
         principal = await _read_until_it_holds(control, bearer)
     except NotAuthenticated:
         key = f"source:{source}"
-        wait = control.failed_bearers.wait(key)
+        wait = control.failed_bearers.wait(key) if slowed else 0.0
         control.failed_bearers.failed(key)
         if wait:
             control.failed_bearers.begin_waiting(source)

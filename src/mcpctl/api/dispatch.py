@@ -36,6 +36,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 """Headers of every answer; no operation sets them itself."""
 
+LARGEST_ANONYMOUS = 8192
+"""Bytes of a body from somebody who is not known yet: a log-in is small, and reading a large body takes everybody's time."""
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -87,10 +90,12 @@ async def _read_call(control: ControlPlane, operation: Operation, request: Reque
     pairs = request.query_params.multi_items() if request.scope["query_string"] else ()
     query = bodies.validate_query(operation.query, pairs)
     body: Any = None
+    anonymous = isinstance(operation.guard, Unguarded)
+    largest = min(control.max_body_bytes, LARGEST_ANONYMOUS) if anonymous else control.max_body_bytes
     if operation.body_adapter is not None:
-        body = bodies.validate(operation.body_adapter, await bodies.read_json(request, control.max_body_bytes))
+        body = bodies.validate(operation.body_adapter, await bodies.read_json(request, largest))
     elif operation.method != "GET" and operation.kind != "raw":
-        bodies.refuse_body(await bodies.read_json(request, control.max_body_bytes))
+        bodies.refuse_body(await bodies.read_json(request, largest))
     return Call(dict(request.path_params), query, body, source, request_id)
 
 

@@ -15,7 +15,7 @@ from mcpctl.services import tokens
 from mcpctl.store.schema import Group, Project, Secret, Server, Session, User
 from mcpctl.wire.shapes import Request, Whole
 
-_ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
+_ULID = re.compile(r"(?=.*[A-Z])[0-9A-HJKMNP-TV-Z]{26}")
 Named = TypeVar("Named", User, Group, Project, Secret, Server)
 
 

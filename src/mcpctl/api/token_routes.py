@@ -27,7 +27,7 @@ async def introspect(control: ControlPlane, request: HttpRequest, call: Call) ->
     bearer = access.bearer_of(request)
     revision = control.feed.revision  # before the look-up: what is remembered then is true of this revision
     try:
-        principal = await access.principal_of(control, bearer, call.source)
+        principal = await access.principal_of(control, bearer, call.source, slowed=False)
     except NotAuthenticated as reason:
         return tokens.not_active(reason)
     return Response(tokens.introspection(principal, revision), media_type="application/json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import MutableMapping, Sequence
+from errno import ENOSPC
 from typing import Any
 
 import rich_click as click
@@ -29,6 +30,12 @@ def run(group: click.Group, arguments: Sequence[str], name: str = "mcpctl") -> i
         # The interpreter flushes once more at exit; that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("error: the output could not be written: no space left", file=sys.stderr)
+        return 1
     except (click.Abort, KeyboardInterrupt, EOFError):
         print(file=sys.stderr)
         return INTERRUPTED

@@ -166,7 +166,7 @@ class _Reader:
             paths = sorted(path for path in self.directory.iterdir() if not path.name.startswith("."))
         except OSError as error:
             self.findings.clear()  # without the directory, no word about what is in it
-            cure = "make one with 'mcpctl policy init DIR', or mend its rights"
+            cure = "name a directory with model.conf and *.csv files, or mend its rights"
             self._find(str(self.directory), 0, f"it cannot be read as a directory: {error.strerror}", cure)
             return
         for path in paths:
@@ -183,7 +183,7 @@ class _Reader:
         try:
             return PolicyModel(text)
         except InvalidModel as error:
-            self._find(MODEL_FILE, error.line, error.detail, "compare it with the one 'mcpctl policy init' writes")
+            self._find(MODEL_FILE, error.line, error.detail, "compare it with the one that ships with the program")
             return None
 
     def _text(self, path: Path) -> str | None:

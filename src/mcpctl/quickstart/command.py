@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -68,6 +69,7 @@ def quickstart(
     os.umask(0o077)
     directory = directory.expanduser().resolve()
     private_directory(directory)
+    _take(directory)
     policies = _policies(directory)
     settings = load({"listen": listen, "data_dir": directory, "policy_dir": policies})
     for address in (listen, gateway_listen):
@@ -143,6 +145,16 @@ def _gateway_settings(
     )
 
 
+def _take(directory: Path) -> None:
+    """Hold the directory for as long as this process lives: two quickstarts in one would move each other's servers."""
+    held = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        raise InvalidSetting(f"a quickstart already runs in {directory}: stop it, or take another --dir") from None
+
+
 def _policies(directory: Path) -> Path:
     if "MCPCTL_POLICY_DIR" in os.environ:
         return Path(os.environ["MCPCTL_POLICY_DIR"])
@@ -159,6 +171,8 @@ def _admin_password(settings: ServerSettings, directory: Path) -> str:
     kept = directory / "admin-password"
     if kept.is_file():
         return kept.read_text().strip()
+    if (directory / "mcpctl.db").exists():
+        raise InvalidSetting(f"{kept} is gone, and only its hash is kept: write the password there again, or use another --dir")
     password = settings.admin_password or generate()
     private_file(kept, password + "\n")
     return password

@@ -30,6 +30,9 @@ curl
     -H 'Accept: application/json, text/event-stream' -H 'MCP-Protocol-Version: 2026-07-28' -H 'Mcp-Method: tools/list' \\
     -d '{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}'
 
+An agent that speaks STDIO
+  MCPLOCAL_GATEWAY={gateway} mcplocal
+
 Python (the MCP SDK: pip install mcp)
   import asyncio, os, httpx2
   from mcp import Client
@@ -63,6 +66,7 @@ class DecisionLines:
         allowed = bool(event.get("allowed"))
         who = event.get("tokenName") or event.get("user") or event.get("subject") or "-"
         what = f"{event['server']}/{event['tool']}" if event.get("server") and event.get("tool") else (event.get("tool") or "")
+        what = what[:120]  # the gateway has escaped what is not printable in it
         line = Text(datetime.now().astimezone().strftime("%H:%M:%S  "))
         line.append("allow " if allowed else "refuse", style="green" if allowed else "red")
         line.append(f"  {event.get('project') or '-'}/{who}  {event.get('method')} {what}")

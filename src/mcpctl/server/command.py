@@ -96,7 +96,10 @@ def drain(control: ControlPlane) -> None:
 
 def private_directory(path: Path) -> None:
     """Make sure the directory exists and nobody else may look into it."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InvalidSetting(f"the directory {path} cannot be made: {error.strerror}") from None
     if path.stat().st_uid == os.getuid() and path.stat().st_mode & 0o077:
         path.chmod(0o700)
 

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from errno import EADDRINUSE
 from typing import Any, Final
 
 import uvicorn
@@ -143,5 +144,7 @@ def _bound(host: str, port: int) -> socket.socket:
         listening.bind((host, port))
     except OSError as error:
         listening.close()
-        raise InvalidSetting(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        taken = "; is one running already? Another address: --listen, and of quickstart also --gateway-listen"
+        hint = taken if error.errno == EADDRINUSE else ""
+        raise InvalidSetting(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from None
     return listening

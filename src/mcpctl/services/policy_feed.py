@@ -65,9 +65,10 @@ class PolicyFeed:
         Raises:
             StoreUnavailable: the database does not answer.
         """
+        begun = monotonic()
         with self._database.read() as db:
             self.revision = revisions.current(db)
-        self._looked_at = monotonic()
+        self._looked_at = begun
         self._database.on_commit(self._committed)
         self._thread = threading.Thread(target=self._keep_looking, name="policy-feed", daemon=True)
         self._thread.start()
@@ -91,9 +92,10 @@ class PolicyFeed:
 
     def _look(self) -> None:
         with self._lock:
+            begun = monotonic()  # a look that took long saw what was so when it began
             with self._database.read() as db:
                 step = revisions.since(db, self.revision)
-            self._looked_at = monotonic()
+            self._looked_at = begun
             if step.topics:
                 self._publish(step.number, step.topics)
 

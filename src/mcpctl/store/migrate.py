@@ -5,7 +5,9 @@ from __future__ import annotations
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
+from mcpctl.errors import StoreUnavailable
 from mcpctl.shipped import shipped
 from mcpctl.store.database import Database
 
@@ -13,12 +15,21 @@ _LOCK = 0x6D637063746C  # "mcpctl"; without a lock two of three starting replica
 
 
 def migrate(database: Database) -> None:
-    """Run every migration that has not run yet; others that start meanwhile wait and then find nothing to do."""
+    """Run every migration that has not run yet; others that start meanwhile wait and then find nothing to do.
+
+    Raises:
+        StoreUnavailable: the database does not answer, or is none; the sentence names it, without its password.
+    """
     config = Config()
     config.set_main_option("script_location", str(shipped("migrations")))
     config.set_main_option("path_separator", "os")
-    with database.engine.connect().execution_options(mcpctl_write=True) as connection, connection.begin():
-        if not database.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        with database.engine.connect().execution_options(mcpctl_write=True) as connection, connection.begin():
+            if not database.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except DBAPIError as error:
+        reason = str(error.orig).strip().partition("\n")[0]
+        shown = database.url.render_as_string(hide_password=True)
+        raise StoreUnavailable(f"the database {shown} cannot be used: {reason}") from None

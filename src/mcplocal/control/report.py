@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from mcpctl.wire.shapes import rfc3339
+from mcplocal.json_text import shown
 
 Status = Literal["STARTING", "RUNNING", "DEGRADED", "UNREACHABLE", "ERROR"]
 
@@ -34,7 +35,7 @@ class Instance:
         return {
             "server": self.server,
             "status": self.status,
-            "detail": self.detail[:LONGEST_DETAIL],
+            "detail": shown(self.detail, LONGEST_DETAIL),
             "tools": self.tools,
             "latencyMs": self.latency_ms,
             "at": rfc3339(self.at),

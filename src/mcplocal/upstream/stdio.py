@@ -186,10 +186,11 @@ class StdioConnection:
     def _send(self, child: Child, call: Call, era: Era) -> asyncio.Future[Message]:
         """Begin a request; the future is its answer."""
         identity = next(self._ids)
+        text = eras.request_text(identity, call, era)  # first: if this fails, nothing must be left waiting
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         child.pending[identity] = (future, call)
         future.add_done_callback(lambda done: self._settled(child, identity, call, done))
-        self._aside(child, self._write(child, eras.request_text(identity, call, era)))
+        self._aside(child, self._write(child, text))
         return future
 
     def _aside(self, child: Child, work: Coroutine[Any, Any, None]) -> None:

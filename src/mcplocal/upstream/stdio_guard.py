@@ -39,8 +39,8 @@ DEMO_MODULE: Final = re.compile(r"mcpctl\.demo\.[a-z_]+")
 def matches(pattern: Sequence[str], argv: Sequence[str]) -> bool:
     """Whether the whole of ``argv`` is what ``pattern`` says.
 
-    Each word matches the word at its place; ``*`` inside a word stands for any run of characters of that one word, never
-    for more words or fewer; ``**`` as the last word stands for any words that follow, also none.
+    Each word matches the word at its place; ``*`` inside a word stands for any run of letters, digits, ``.``, ``_`` and
+    ``-`` of that one word, never for more words or fewer; ``**`` as the last word stands for any words that follow, also none.
     """
     if pattern and pattern[-1] == "**":
         pattern, argv = pattern[:-1], (argv[: len(pattern) - 1] if len(argv) >= len(pattern) - 1 else argv)
@@ -49,7 +49,8 @@ def matches(pattern: Sequence[str], argv: Sequence[str]) -> bool:
 
 @lru_cache(maxsize=1024)
 def _word(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)
+    # Not "anything": "@acme/x@file:/tmp/evil" and "x @ https://…" would be packages of @acme to npx and uvx.
+    return re.compile("[A-Za-z0-9._-]*".join(re.escape(part) for part in pattern.split("*")))
 
 
 class StdioGuard:
