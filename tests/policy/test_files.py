@@ -169,7 +169,7 @@ def test_a_directory_that_cannot_be_listed_is_one_finding(tmp_path: Path, name: 
     (tmp_path / "file").write_text("")
     found = files.check(tmp_path / name)
     assert [str(tmp_path / name)] == [finding.file for finding in found]
-    assert "mcpctl policy init DIR" in found[0].cure
+    assert "a directory with model.conf" in found[0].cure
 
 
 def test_row_40_a_listing_that_fails_is_never_an_empty_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
