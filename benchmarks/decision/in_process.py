@@ -35,7 +35,7 @@ def measure(policy: PolicyFiles, authority: Authority, size: int, stock_expected
     """
     home = Household(0)
     tools = count()
-    lines = list(islice(policies.rules(), size))
+    lines = list(islice(policies.rules(), size if stock_expected < TOO_SLOW else policies.LINES_PER_BLOCK))
     mine = [rule for rule in lines if rule.sub == home.token]
     works: dict[str, Work] = {
         REMEMBERED: partial(_again, authority, list(islice(home.questions(tools), ASKED_AGAIN))),
@@ -50,7 +50,7 @@ def measure(policy: PolicyFiles, authority: Authority, size: int, stock_expected
     if cedar := peers.cedar(mine, home.token):
         asks[CEDAR] = cedar
     if size >= 100:  # below that the token lacks some of its lines, and Cedar knows no roles
-        _must_agree(authority, asks, list(islice(home.questions(tools), 10)))
+        _must_agree(authority, asks, list(islice(home.questions(tools), 5)))
     works |= {name: partial(_first, ask, home, tools) for name, ask in asks.items()}
     return in_turns(works, ROUNDS, 3.0)
 
