@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from mcpctl.errors import InvalidSetting
+from mcpctl.server.one_write import OneWrite
 
 DRAIN_SECONDS: Final = 10
 
@@ -41,6 +42,7 @@ class Listener(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=OneWrite,
                 log_config=None,
                 access_log=False,
                 lifespan="on",

@@ -1,0 +1,50 @@
+"""One write for one answer. uvicorn hands head and body of it to the transport one after the other, and each is a system call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class _Joining:
+    """A transport that holds back one piece until the next one comes, but not past this turn of the loop.
+
+    No more than one piece is ever held, so what the transport says of being full is heard at the next.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        """Hold ``data``, or send it together with what is held."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.writelines((held, data) if data else (held,))
+        elif data:
+            self._held = data
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        """Send what is held, then close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, b""
+        if held and not self._transport.is_closing():
+            self._transport.write(held)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class OneWrite(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 over such a transport."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to serve a connection."""
+        super().connection_made(cast("asyncio.Transport", _Joining(transport, self.loop)))
