@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
 from mcpctl.errors import FieldError, InvalidInput, MalformedBody, TooLarge, UnsupportedMedia, nearest
@@ -36,17 +37,27 @@ async def read_json(request: HttpRequest, largest: int) -> Any:
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > largest:
         raise TooLarge(f"the body has {declared} bytes; the limit is {largest}")
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > largest:
-            raise TooLarge(f"the body is larger than the limit of {largest} bytes")
+    raw = await _body(request, largest)
     if not raw:
         return None
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise UnsupportedMedia(f"Content-Type must be application/json, not {media[:100] or 'missing'!r}")
-    return parse_json(bytes(raw))
+    return parse_json(raw)
+
+
+async def _body(request: HttpRequest, largest: int) -> bytes:
+    # Starlette's own stream is a generator that ends with an empty piece: for a small body that is half of what reading costs.
+    pieces = bytearray()
+    while True:
+        event = await request.receive()
+        if event["type"] == "http.disconnect":
+            raise ClientDisconnect
+        pieces += event.get("body", b"")
+        if len(pieces) > largest:
+            raise TooLarge(f"the body is larger than the limit of {largest} bytes")
+        if not event.get("more_body", False):
+            return bytes(pieces)
 
 
 def refuse_body(value: Any) -> None:
@@ -64,6 +75,7 @@ def parse_json(raw: bytes) -> Any:
 
     Raises:
         MalformedBody: it is not UTF-8, not JSON, nested too deeply, has a member twice, NaN, or half a surrogate pair.
+        InvalidInput: a text or the name of a member in it holds NUL.
     """
     if raw.count(b"[") + raw.count(b"{") > DEEPEST and _depth(raw) > DEEPEST:
         raise MalformedBody(f"the body is nested more than {DEEPEST} levels deep")
@@ -75,6 +87,8 @@ def parse_json(raw: bytes) -> Any:
         raise MalformedBody("the body is not valid UTF-8 text") from None
     except (ValueError, RecursionError) as error:
         raise MalformedBody(f"the body is not JSON: {error}") from None
+    if b"\\u0000" in raw:  # likewise for NUL
+        _refuse_nul(value)
     return value
 
 
@@ -130,7 +144,6 @@ def validate(adapter: TypeAdapter[Any], value: Any) -> Any:
     Raises:
         InvalidInput: with one entry of ``errors`` for each field that is wrong.
     """
-    _refuse_nul(value)
     try:
         return adapter.validate_python(value)
     except ValidationError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import FieldError, InvalidInput, NotFound
@@ -22,16 +24,21 @@ def checked(question: wire.Question) -> tuple[str, str, str]:
     Raises:
         InvalidInput: one of them is no such word; an empty name is one.
     """
+    return _checked(question.action, question.resource, question.name)
+
+
+@lru_cache(maxsize=4096)
+def _checked(action: str, resource: str, name: str) -> tuple[str, str, str]:
     try:
-        resource = vocabulary.resource(question.resource)
+        resource = vocabulary.resource(resource)
     except InvalidInput as error:
         raise InvalidInput(error.detail, errors=[FieldError("resource", error.detail)]) from None
     try:
-        action = vocabulary.action(question.action, resource)
+        action = vocabulary.action(action, resource)
     except InvalidInput as error:
         raise InvalidInput(error.detail, errors=[FieldError("action", error.detail)]) from None
     try:
-        name = names.check_bound_name(resource, question.name, action)
+        name = names.check_bound_name(resource, name, action)
     except InvalidInput as error:
         raise InvalidInput(error.detail, errors=[FieldError("name", error.detail)]) from None
     return action, resource, name
