@@ -1,4 +1,4 @@
-"""Passwords that cost nothing: what is attacked here is what they open."""
+"""Passwords that cost nothing, because what is attacked here is what they open; and the shared control planes of ``tests/api``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import pytest
 from argon2 import PasswordHasher
 
 from mcpctl.services import passwords
+from tests.api.conftest import _actor_holds_nothing, actor, shared
+
+__all__ = ["_actor_holds_nothing", "actor", "shared"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -68,6 +68,12 @@ SPOILED: dict[str, tuple[str, str, int, str]] = {
     "no groups": ("g = _, _\n", "", 17, "does not define 'g' in [role_definition]"),
     "a third role definition": ("g2 = _, _\n", "g2 = _, _\ng3 = _, _\n", 20, "nothing reads 'g3'"),
     "another effect": ("some(where (p.eft == allow)) && ", "any(where (p.eft == allow)) && ", 22, "no such policy effect"),
+    "an effect that allows what no line allows": (
+        "some(where (p.eft == allow)) && ",
+        "",
+        22,
+        "the policy effect '!some(where (p.eft == deny))' allows what no line allows",
+    ),
     "no matcher": ("m = g", "m =\nx = g", 26, "nothing reads 'x' in [matchers]"),
     "no effect": ("[policy_effect]\ne", "[policy_effect]\n#", 21, "does not define 'e' in [policy_effect]"),
 }

@@ -158,11 +158,6 @@ def test_an_empty_slice_denies(model: PolicyModel) -> None:
     assert not Slice(model, SHIPPED.roles, "", [], []).enforce("", "", "", "")
 
 
-def test_an_empty_slice_denies_even_under_an_effect_that_allows_what_nothing_denies() -> None:
-    model = PolicyModel(MODEL_TEXT.replace("some(where (p.eft == allow)) && ", ""))
-    assert not any(answers(Slice(model, SHIPPED.roles, "User:alice", [], [])))
-
-
 @MODELS
 def test_the_deciding_line_is_the_first_matching_deny_else_the_first_matching_allow(model: PolicyModel) -> None:
     one = alices(model)

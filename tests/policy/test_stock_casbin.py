@@ -21,7 +21,6 @@ SHIPPED_MATCHER = MODEL_TEXT[MODEL_TEXT.index("m = ") + 4 :]
 EFFECTS = [
     SHIPPED_EFFECT,
     "some(where (p.eft == allow))",
-    "!some(where (p.eft == deny))",
     "priority(p.eft) || deny",
     "subjectPriority(p.eft) || deny",
 ]

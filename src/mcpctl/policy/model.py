@@ -88,6 +88,10 @@ class PolicyModel:
             self.effector: Effector = get_effector(effect)
         except RuntimeError:
             raise InvalidModel(f"Casbin knows no such policy effect: {effect}", _line_of(text, "e")) from None
+        if self.effector.final_effect({Effector.INDETERMINATE}) == Effector.ALLOW:
+            shown = effect.replace("p_", "p.")
+            why = f"the policy effect {shown!r} allows what no line allows; it must ask for 'some(where (p.eft == allow))'"
+            raise InvalidModel(why, _line_of(text, "e"))
         self.functions = {**FunctionMap.load_function_map().get_functions(), **FUNCTIONS}
         """What a matcher may call: Casbin's built-ins and ``FUNCTIONS``, without the role definitions and the clock."""
         del self.functions[CLOCK]

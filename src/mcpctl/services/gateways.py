@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import time
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session as Db
 
-from mcpctl.errors import NotFound
+from mcpctl.errors import Forbidden, NotFound
 from mcpctl.policy.decision import Authority, decide
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.slices import Slice
@@ -18,9 +20,12 @@ from mcpctl.services.keyring import Keyring
 from mcpctl.services.principals import Principal
 from mcpctl.services.work import require
 from mcpctl.store import revisions
-from mcpctl.store.schema import Attachment, InstanceRow, Project, Server
+from mcpctl.store.schema import Attachment, InstanceLine, InstanceRow, Project, Server
 from mcpctl.wire import catalog as catalog_wire
 from mcpctl.wire import gateway as wire
+
+KEPT_LINES: Final = 1000
+"""Lines kept of one instance; older ones go."""
 
 
 def slices(db: Db, policy: PolicyFiles, gateway: Principal, query: wire.SlicesQuery, now: float) -> wire.Slices:
@@ -28,7 +33,8 @@ def slices(db: Db, policy: PolicyFiles, gateway: Principal, query: wire.SlicesQu
 
     Raises:
         Forbidden: the asker is no gateway of that project.
-        NotFound: the subject is not live, there is no such project, or the token belongs to another.
+        NotFound: the subject is not live, there is no such project, the token belongs to another, or the person may not
+            view this one: nobody can be served there, so no gateway needs to know what they hold.
     """
     require(gateway.authority, "gateway", OPERATIONS_RESOURCE, query.project)
     project = db.scalars(select(Project).where(Project.name == query.project)).one_or_none()
@@ -36,6 +42,8 @@ def slices(db: Db, policy: PolicyFiles, gateway: Principal, query: wire.SlicesQu
         raise NotFound(f"there is no project {query.project!r}")
     authority = authorities.subject_authority(db, policy, query.subject, now)
     if authority.project not in (None, project.name):
+        raise NotFound(f"there is no project {query.project!r} for {query.subject}")
+    if not authority.is_token and not decide(authority, "view", "projects", project.name):
         raise NotFound(f"there is no project {query.project!r} for {query.subject}")
     return wire.Slices(
         revision=authority.revision,
@@ -124,12 +132,76 @@ def record_status(db: Db, gateway: Principal, report: wire.StatusReport) -> None
             db.add(row)
         row.status, row.detail = instance.status, instance.detail
         row.tools, row.latency_ms, row.at = instance.tools, instance.latency_ms, time()
+        if instance.log:
+            db.flush()
+            _keep_lines(db, row, instance.log)
+
+
+def _keep_lines(db: Db, row: InstanceRow, lines: Sequence[wire.ReportedLine]) -> None:
+    """Add lines not yet there, and let the oldest go. A report that comes twice adds nothing."""
+    numbers = [line.number for line in lines]
+    of_it = InstanceLine.instance_id == row.id
+    there = select(InstanceLine.number).where(of_it, InstanceLine.number.between(min(numbers), max(numbers)))
+    known = set(db.scalars(there))
+    for line in lines:
+        if line.number not in known:
+            known.add(line.number)
+            db.add(InstanceLine(instance_id=row.id, number=line.number, stream=line.stream, text=line.text))
+    db.flush()
+    newest_first = select(InstanceLine.number).where(of_it).order_by(InstanceLine.number.desc())
+    last_kept = db.scalars(newest_first.offset(KEPT_LINES).limit(1)).one_or_none()
+    if last_kept is not None:
+        db.execute(delete(InstanceLine).where(of_it, InstanceLine.number <= last_kept))
+
+
+def find_instance(db: Db, server: str, gateway: str) -> InstanceRow:
+    """The instance of that server on that gateway.
+
+    Raises:
+        NotFound: no gateway of that name has reported it.
+    """
+    query = select(InstanceRow).join(Server).where(Server.name == server, InstanceRow.gateway == gateway)
+    row = db.scalars(query).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no instance {server}/{gateway}")
+    return row
+
+
+def log_of(db: Db, reader: Principal, row: InstanceRow, query: catalog_wire.LogQuery) -> catalog_wire.Log:
+    """What an instance wrote. One child may serve several projects and its lines tell of all, so each must allow ``logs``.
+
+    Raises:
+        Forbidden: the reader may not read the logs of every project that the server is attached to.
+    """
+    projects = _projects_of(db, row.server)
+    allowed = [bool(decide(reader.authority, "logs", OPERATIONS_RESOURCE, name)) for name in projects]
+    if not (projects and all(allowed)):
+        decision = decide(reader.authority, "logs", OPERATIONS_RESOURCE, "*")
+        if not decision:
+            raise Forbidden(
+                f"{decision.reason}; who reads a log needs that, or the same of each project the server is attached to",
+                missing=[decision.question],
+            )
+    lines = select(InstanceLine).where(InstanceLine.instance_id == row.id).limit(query.limit)
+    if query.after is not None:
+        found = list(db.scalars(lines.where(InstanceLine.number > query.after).order_by(InstanceLine.number)))
+    else:
+        found = list(db.scalars(lines.order_by(InstanceLine.number.desc())))[::-1]
+    return catalog_wire.Log(items=[_shown_line(line) for line in found])
+
+
+def _shown_line(line: InstanceLine) -> catalog_wire.LogLine:
+    shown = {"number": line.number, "at": datetime.fromtimestamp(line.number / 1e6, UTC)}
+    return catalog_wire.LogLine.model_validate({**shown, "stream": line.stream, "text": line.text})
+
+
+def _projects_of(db: Db, server: Server) -> list[str]:
+    projects = select(Project.name).join(Attachment, Attachment.project_id == Project.id)
+    return list(db.scalars(projects.where(Attachment.server_id == server.id)))
 
 
 def _serves(db: Db, authority: Authority, server: Server) -> bool:
-    projects = select(Project.name).join(Attachment, Attachment.project_id == Project.id)
-    names = db.scalars(projects.where(Attachment.server_id == server.id))
-    return any(decide(authority, "gateway", OPERATIONS_RESOURCE, name) for name in names)
+    return any(decide(authority, "gateway", OPERATIONS_RESOURCE, name) for name in _projects_of(db, server))
 
 
 def shown_instance(row: InstanceRow) -> catalog_wire.Instance:

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import Duplicate, FieldError, InvalidInput, NotFound
-from mcpctl.services import authorities, subjects
+from mcpctl.services import authorities, secrets, subjects
 from mcpctl.services.work import Work
 from mcpctl.store.schema import Attachment, Project, Server, Token
 from mcpctl.wire import catalog as wire
@@ -79,10 +79,10 @@ def change(work: Work, project: Project, body: wire.ProjectBody) -> Project:
 
 
 def attach(work: Work, project: Project, server_name: str) -> Project:
-    """Put a server into the project (door 6: ``expose`` on the project and ``view`` on the server).
+    """Put a server into the project (door 6: ``expose`` on the project, ``view`` on the server, ``run`` on its secrets).
 
     Raises:
-        CeilingExceeded: one of the two is missing. An existing and a missing server answer the same without ``view``.
+        CeilingExceeded: one of these is missing. An existing and a missing server answer the same without ``view``.
         NotFound: there is no such server.
     """
     _require_attaching(work, project, [server_name])
@@ -93,6 +93,10 @@ def attach(work: Work, project: Project, server_name: str) -> Project:
 def _require_attaching(work: Work, project: Project, names: list[str]) -> None:
     asked = [("expose", "projects", project.name), *(("view", "servers", name) for name in names)]
     work.require_all(asked, f"attaching to the project {project.name!r}")
+    # Whoever serves as a gateway of the project is given the values of these secrets from now on.
+    servers = work.db.scalars(select(Server).where(Server.name.in_(names)).order_by(Server.name))
+    named = [("run", "secrets", secret) for server in servers for secret, _ in secrets.references(server)]
+    work.require_all(dict.fromkeys(named), f"attaching a server that names a secret to the project {project.name!r}")
 
 
 def _attach(work: Work, project: Project, server_name: str) -> None:
