@@ -34,13 +34,21 @@ CALL = {
     "source": "127.0.0.1",
     "requestId": "r",
 }
-INSTANCE = {"server": "sample", "status": "RUNNING", "detail": "", "tools": 3, "latencyMs": 1.5, "at": "2026-01-01T00:00:00Z"}
+INSTANCE = {
+    "server": "sample",
+    "status": "RUNNING",
+    "detail": "",
+    "tools": 3,
+    "latencyMs": 1.5,
+    "at": "2026-01-01T00:00:00Z",
+    "log": [{"number": 1_767_225_600_000_000, "stream": "stderr", "text": "ready"}],
+}
 SERVER = {
     "name": "sample",
     "transport": "streamable-http",
     "url": "http://127.0.0.1:9/mcp",
     "headers": {"X-One": "1"},
-    "healthCheck": {"intervalSeconds": 30, "timeoutSeconds": 5},
+    "healthCheck": {"intervalSeconds": 30, "timeoutSeconds": 5, "tool": "ping"},
     "stateful": False,
 }
 BODIES: dict[str, Any] = {

@@ -198,3 +198,83 @@ def made_list(answer: Any) -> list[dict[str, Any]]:
     assert 200 == answer.status_code, answer.text
     body: list[dict[str, Any]] = answer.json()
     return body
+
+
+def lines(*numbers: int, text: str = "") -> list[dict[str, Any]]:
+    return [{"number": number, "stream": "stderr", "text": text or f"line {number}"} for number in numbers]
+
+
+def reports(client: Any, server: str, log: list[dict[str, Any]], gateway: str = "gw-log") -> int:
+    instance = {"server": server, "status": "RUNNING", "at": AT, "log": log}
+    status: int = client.post("/gateway/status", {"gateway": gateway, "instances": [instance]}).status_code
+    return status
+
+
+def test_the_lines_of_an_instance_are_kept_in_their_order_and_none_twice(shared: Served) -> None:
+    assert 204 == reports(shared.admin, "mine", lines(30, 10))
+    assert 204 == reports(shared.admin, "mine", [*lines(20), *lines(10, text="again"), *lines(40, 40)])
+
+    def read(query: str = "") -> list[str]:
+        return [line["text"] for line in made(shared.admin.get(f"/instances/mine/gw-log/logs{query}"), 200)["items"]]
+
+    assert ["line 10", "line 20", "line 30", "line 40"] == read()
+    assert ["line 30", "line 40"] == read("?limit=2")
+    assert ["line 30"] == read("?after=20&limit=1")
+    assert [] == read("?after=40")
+    first = made(shared.admin.get("/instances/mine/gw-log/logs?limit=1"), 200)["items"][0]
+    assert {"number": 40, "at": "1970-01-01T00:00:00.000Z", "stream": "stderr", "text": "line 40"} == first
+
+
+def test_of_an_instance_the_newest_thousand_lines_are_kept(shared: Served) -> None:
+    assert [204, 204] == [reports(shared.admin, "mine", lines(*range(start, start + 600)), "gw-long") for start in (1, 601)]
+    kept = made(shared.admin.get("/instances/mine/gw-long/logs?limit=1000"), 200)["items"]
+    assert (1000, 201, 1200) == (len(kept), kept[0]["number"], kept[-1]["number"])
+
+
+LOG_READERS: list[tuple[list[str], str, str | None]] = [
+    ([], "mine", "view instances mine/gw-log"),
+    (["role:view,resource:instances"], "mine", "logs operations *"),
+    (["role:view,resource:instances", "action:logs,name:theirs"], "mine", "logs operations *"),
+    (["role:view,resource:instances", "action:logs,name:mine"], "mine", None),
+    (["role:view,resource:instances,name:mine", "action:logs"], "mine", None),
+    (["action:logs"], "mine", "view instances mine/gw-log"),
+    (["role:view,resource:instances", "action:logs,name:mine"], "both", "logs operations *"),
+    (["role:view,resource:instances", "action:logs,name:mine", "action:logs,name:theirs"], "both", None),
+    (["role:view,resource:instances", "action:logs,name:mine"], "loose", "logs operations *"),
+    (["role:view,resource:instances", "action:logs"], "loose", None),
+    (["role:admin,resource:*", "action:logs,effect:deny"], "mine", "logs operations *"),
+]
+"""What the reader holds, the server, and what is missing. ``both`` is attached to two projects, ``loose`` to none."""
+
+
+@pytest.mark.parametrize(("held", "server", "missing"), LOG_READERS)
+def test_a_log_is_read_with_view_on_the_instance_and_logs_on_every_project_of_its_server(
+    shared: Served, actor: Person, held: list[str], server: str, missing: str | None
+) -> None:
+    if shared.admin.get("/servers/both").status_code == 404:
+        shared.server("both")
+        setup(shared, ("PUT", "/projects/mine/servers/both", None), ("PUT", "/projects/theirs/servers/both", None))
+        setup(shared, ("PUT", "/projects/mine/servers/loose", None))
+        assert [204, 204, 204] == [reports(shared.admin, name, lines(1)) for name in ("mine", "both", "loose")]
+        setup(shared, ("DELETE", "/projects/mine/servers/loose", None))
+    actor.holds(*held)
+    answer = actor.client.get(f"/instances/{server}/gw-log/logs")
+    if missing is None:
+        assert made(answer, 200)["items"]
+    else:
+        refused(answer, "forbidden", [missing.replace("mine/", f"{server}/")])
+
+
+def test_a_gateway_adds_no_line_to_a_server_it_does_not_serve(shared: Served, actor: Person) -> None:
+    actor.holds("action:gateway,name:mine")
+    assert 204 == reports(actor.client, "theirs", lines(1), "gw-stranger")
+    refused(shared.admin.get("/instances/theirs/gw-stranger/logs"), "not_found")
+
+
+def test_a_token_reads_the_logs_of_its_own_project_and_no_others(shared: Served) -> None:
+    held = ["role:view,resource:instances", "action:logs,name:mine"]
+    minted_one = made(shared.admin.post("/mcptokens", {"name": "reader", "project": "mine", "bindings": held}))
+    reader = shared.nobody.as_(minted_one["token"])
+    assert [204, 204] == [reports(shared.admin, name, lines(1)) for name in ("mine", "theirs")]
+    assert made(reader.get("/instances/mine/gw-log/logs"), 200)["items"]
+    refused(reader.get("/instances/theirs/gw-log/logs"), "not_found")

@@ -13,7 +13,7 @@ from mcpctl.cli.ages import ago, in_words, until
 from mcpctl.cli.resources import KINDS, kind_called, targets
 from mcpctl.cli.tables import plain_lines
 from mcpctl.cli.terminal import printable
-from mcpctl.errors import InvalidInput
+from mcpctl.errors import InvalidInput, NotFound
 from tests.cli.conftest import Mcpctl
 from tests.cli.recording import Recording
 
@@ -194,3 +194,51 @@ def test_no_word_means_two_kinds() -> None:
     words = [word for kind in KINDS for word in {kind.plural, kind.singular, *kind.aliases}]
     assert sorted(set(words)) == sorted(words)
     assert [kind.plural for kind in KINDS] == [kind_called(kind.singular).plural for kind in KINDS]
+
+
+LOG = {
+    "items": [
+        {"number": 1, "at": "2030-01-01T00:00:00.000Z", "stream": "gateway", "text": "started"},
+        {"number": 2, "at": "2030-01-01T00:00:01.000Z", "stream": "stderr", "text": "evil\x1b[2J"},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        ([], "[started]\nevil\\x1b[2J\n"),
+        (["--timestamps"], "2030-01-01T00:00:00.000Z [started]\n2030-01-01T00:00:01.000Z evil\\x1b[2J\n"),
+    ],
+)
+def test_a_log_is_shown_line_by_line_and_what_the_gateway_says_in_brackets(
+    mcpctl: Mcpctl, recording: Recording, flags: list[str], shown: str
+) -> None:
+    mcpctl.use(recording.address)
+    recording.say(LOG)
+    assert shown == mcpctl.ok("logs", "time/gw", *flags)
+    assert json.loads(mcpctl.ok("logs", "time/gw", "-o", "json")) == LOG
+
+
+def test_a_log_that_is_followed_asks_for_what_comes_after_the_last_line(mcpctl: Mcpctl, recording: Recording) -> None:
+    mcpctl.use(recording.address)
+    mcpctl.patch.setattr("mcpctl.cli.logs.EVERY", 0.0)
+    later = {"items": [{"number": 7, "at": "2030-01-01T00:00:02.000Z", "stream": "stderr", "text": "more"}]}
+    recording.say(LOG, {"items": []}, later, NotFound("there is no instance time/gw"))
+    ran = mcpctl("logs", "time/gw", "-f")
+    assert "[started]\nevil\\x1b[2J\nmore\n" == ran.out
+    assert [None, "2", "2", "7"] == [asked.query.get("after") for asked in recording.asked]
+
+
+def test_a_log_is_found_by_the_servers_name_alone_if_only_one_gateway_runs_it(mcpctl: Mcpctl, recording: Recording) -> None:
+    mcpctl.use(recording.address)
+    on = [{"name": f"time/{gateway}", "server": "time"} for gateway in ("a", "b")]
+    for instances, said in (
+        (on, "one of time/a, time/b"),
+        ([], "no instance of a server 'time'"),
+        ([{"name": "other/a", "server": "other"}], "no instance of a server 'time'"),
+    ):
+        recording.say({"items": instances, "nextCursor": None})
+        ran = mcpctl("logs", "time")
+        assert ran.code != 0
+        assert said in ran.err

@@ -50,6 +50,11 @@ ME: dict[str, Any] = {
     "tokenSha": None, "bindings": [], "expiresAt": None, "revision": 1,
 }  # fmt: skip
 EMPTY: dict[str, Any] = {"items": [], "nextCursor": None}
+INSTANCE: dict[str, Any] = {
+    "name": "time/gw", "server": "time", "gateway": "gw", "status": "RUNNING", "detail": "", "tools": 1, "latencyMs": 1.0,
+    "at": NOW,
+}  # fmt: skip
+LINES = {"items": [{"number": 1, "at": NOW, "stream": "stderr", "text": "ready"}]}
 ULID = "01J0000000000000000000000A"
 
 
@@ -77,6 +82,12 @@ CASES = (
     Case("get mcptoken/demo/ci", [TOKEN], [("GET", "/mcptokens/ci")], query={"project": "demo"}),
     Case(f"get mcptoken {ULID}", [TOKEN], [("GET", f"/mcptokens/{ULID}")]),
     Case("get instance time/gw", [EMPTY], [("GET", "/instances/time/gw")]),
+    Case("logs time/gw", [LINES], [("GET", "/instances/time/gw/logs")], query={"limit": "100"}),
+    Case("logs instance/time/gw --tail 5", [LINES], [("GET", "/instances/time/gw/logs")], query={"limit": "5"}),
+    Case(
+        "logs time", [{"items": [INSTANCE], "nextCursor": None}, LINES],
+        [("GET", "/instances"), ("GET", "/instances/time/gw/logs")],
+    ),
     Case("get users,groups", [EMPTY, EMPTY], [("GET", "/users"), ("GET", "/groups")]),
     Case("get user alice bob", [USER, USER], [("GET", "/users/alice"), ("GET", "/users/bob")]),
     Case(
@@ -253,6 +264,15 @@ CASES = (
         "auth can-i logs operations demo --as User:alice", [VERDICT], [("POST", "/authorize")],
         {"action": "logs", "resource": "operations", "name": "demo", "subject": "User:alice"}, decisions.Question,
     ),
+    Case(
+        "create server s --url https://x.example/mcp --health-tool ping --health-arguments {\"deep\":true}", [REMOTE],
+        [("POST", "/servers")],
+        {
+            "name": "s", "transport": "streamable-http", "url": "https://x.example/mcp", "headers": {}, "proxyModel": None,
+            "healthCheck": {"tool": "ping", "arguments": {"deep": True}}, "stateful": False,
+        },
+        catalog.NewServer,
+    ),
     Case("logout", [{}], [("POST", "/auth/logout")]),
 )  # fmt: skip
 
@@ -295,6 +315,8 @@ def test_something_that_is_no_control_plane_is_never_a_traceback(
         (catalog.Project, PROJECT),
         (catalog.Server, REMOTE),
         (catalog.Server, LOCAL),
+        (catalog.Instance, INSTANCE),
+        (catalog.Log, LINES),
         (rbac.Definition, DEFINITION),
         (tokens.Token, TOKEN),
         (tokens.MintedToken, MINTED),

@@ -55,7 +55,7 @@ def test_every_foreign_key_takes_its_rows_along(database: Database) -> None:
     """Services delete dependents themselves; the cascade is the net below."""
     inspector = inspect(database.engine)
     keys = [key for table in inspector.get_table_names() for key in inspector.get_foreign_keys(table)]
-    assert len(keys) == 10
+    assert len(keys) == 11
     assert {"CASCADE"} == {key["options"].get("ondelete") for key in keys}
 
 

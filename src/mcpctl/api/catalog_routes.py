@@ -7,7 +7,7 @@ from sqlalchemy import select
 from mcpctl.api import naming
 from mcpctl.api.naming import ListQuery
 from mcpctl.api.operations import Call, Filtered, Guarded, Operation
-from mcpctl.errors import FieldError, InvalidInput, NotFound
+from mcpctl.errors import FieldError, InvalidInput
 from mcpctl.policy.names import check_server_name
 from mcpctl.services import gateways, projects, servers
 from mcpctl.services.reading import Reading, page
@@ -65,11 +65,13 @@ def _instance_name(row: InstanceRow) -> str:
 
 def describe_instance(reading: Reading, call: Call) -> wire.Instance:
     """One instance."""
-    query = select(InstanceRow).join(Server).where(Server.name == call.params["server"])
-    row = reading.db.scalars(query.where(InstanceRow.gateway == call.params["gateway"])).one_or_none()
-    if row is None:
-        raise NotFound(f"there is no instance {call.params['server']}/{call.params['gateway']}")
-    return gateways.shown_instance(row)
+    return gateways.shown_instance(gateways.find_instance(reading.db, call.params["server"], call.params["gateway"]))
+
+
+def read_log(reading: Reading, call: Call) -> wire.Log:
+    """The newest lines of one instance, or those after a number."""
+    row = gateways.find_instance(reading.db, call.params["server"], call.params["gateway"])
+    return gateways.log_of(reading.db, reading.actor, row, call.query)
 
 
 def create_server(work: Work, call: Call) -> wire.Server:
@@ -163,6 +165,10 @@ OPERATIONS = (
     Operation(
         "GET", f"{_V}/instances/{{server}}/{{gateway}}", Guarded("view", "instances", naming.instance_in_path), "read", describe_instance,
         "Describe an instance", wire.Instance, tags=_I,
+    ),
+    Operation(
+        "GET", f"{_V}/instances/{{server}}/{{gateway}}/logs", Guarded("view", "instances", naming.instance_in_path), "read", read_log,
+        "Read an instance's log; needs logs on each project of its server too", wire.Log, query=wire.LogQuery, tags=_I,
     ),
 )  # fmt: skip
 """Everything about what can be reached."""

@@ -14,7 +14,7 @@ from mcpctl.cli.output import print_done
 from mcpctl.cli.resources import PROJECTS, SERVERS
 from mcpctl.cli.terminal import say
 from mcpctl.cli.verbs import Command
-from mcpctl.cli.words import KEY_VALUE, NAME, SERVER, OneOf, Pair, pairs
+from mcpctl.cli.words import JSON_OBJECT, KEY_VALUE, NAME, SERVER, OneOf, Pair, pairs
 from mcpctl.errors import FieldError, InvalidInput
 
 Made = TypeVar("Made", bound=Callable[..., Any])
@@ -40,9 +40,20 @@ class CommandAfterDashes(Command):
         return [*super().collect_usage_pieces(ctx), "[-- COMMAND ARGS...]"]
 
 
+_HEALTH: Final = (
+    ("health_interval", "intervalSeconds"),
+    ("health_timeout", "timeoutSeconds"),
+    ("health_tool", "tool"),
+    ("health_arguments", "arguments"),
+)
+"""The flags of a health check and the members they set."""
+
+
 def server_flags(function: Made) -> Made:
     """How a server is reached: the flags of ``create server`` and ``set server``."""
     for flag in (
+        click.option("--health-arguments", type=JSON_OBJECT, metavar="JSON", help="What that tool is called with."),
+        click.option("--health-tool", metavar="TOOL", help="Probe it by calling this tool, instead of listing its tools."),
         click.option("--health-timeout", type=click.IntRange(1, 600), metavar="SECONDS", help="How long a probe may take."),
         click.option("--health-interval", type=click.IntRange(1, 86_400), metavar="SECONDS", help="How often to probe it."),
         click.option("--stateful/--stateless", default=None, help="Whether each client needs a session of its own."),
@@ -116,11 +127,7 @@ def server_body(before: Mapping[str, Any], command_line: list[str] | None, flags
         )
         body["env"] = (before.get("env") or {} if stays else {}) | pairs(flags["env"])
     health = dict(before.get("healthCheck") or {})
-    health |= {
-        member: flags[flag]
-        for flag, member in (("health_interval", "intervalSeconds"), ("health_timeout", "timeoutSeconds"))
-        if flags[flag]
-    }
+    health |= {member: flags[flag] for flag, member in _HEALTH if flags[flag] is not None}
     body["healthCheck"] = health or None
     body["proxyModel"] = before.get("proxyModel")
     body["stateful"] = before.get("stateful", False) if flags["stateful"] is None else flags["stateful"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -39,7 +40,7 @@ class Field:
         if self.form in ("list", "count"):
             return [str(one) for one in value or ()] or [NONE]
         if self.form == "map":
-            return [f"{key}={shown_value(one)}" for key, one in (value or {}).items()] or [NONE]
+            return [f"{key}={shown_value(one)}" for key, one in (value or {}).items() if one is not None] or [NONE]
         if self.form in ("ago", "until") and (then := moment(value)):
             said = until(value) if self.form == "until" else ago(value) + " ago"
             return [
@@ -108,7 +109,9 @@ class Kind:
 
 def shown_value(value: object) -> str:
     """A header's or variable's value; a secret shows as the reference it is."""
-    return f"secret:{value['secret']}/{value['key']}" if isinstance(value, dict) else str(value)
+    if isinstance(value, dict) and value.keys() == {"secret", "key"}:
+        return f"secret:{value['secret']}/{value['key']}"
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def _text(_item: Json, value: Any) -> str:
@@ -124,7 +127,7 @@ def _bindings(_item: Json, value: Any) -> str:
 
 
 def _map(_item: Json, value: Any) -> str:
-    return ",".join(f"{key}={shown_value(one)}" for key, one in (value or {}).items()) or NONE
+    return ",".join(f"{key}={shown_value(one)}" for key, one in (value or {}).items() if one is not None) or NONE
 
 
 def _endpoint(item: Json, _value: Any) -> str:

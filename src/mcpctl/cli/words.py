@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -71,6 +72,22 @@ class KeyValue(click.ParamType[Pair]):
             self.fail(error.detail, param, ctx)
 
 
+class JsonObject(click.ParamType[dict[str, Any]]):
+    """An object, as JSON."""
+
+    name = "JSON"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        """What the text says."""
+        try:
+            found = value if isinstance(value, dict) else json.loads(value)
+        except ValueError as error:
+            self.fail(f"it is not JSON: {error}", param, ctx)
+        if not isinstance(found, dict):
+            self.fail('it is not a JSON object: write {"name": "value"}', param, ctx)
+        return found
+
+
 def check_binding(text: str) -> str:
     """``text`` if it is a binding in every respect that does not depend on the server's roles.
 
@@ -110,6 +127,7 @@ SUBJECT: Final = Ruled("SUBJECT", names.parse_subject)
 BINDING: Final = Ruled("BINDING", check_binding)
 ADDRESS: Final = Ruled("URL", check_address)
 KEY_VALUE: Final = KeyValue()
+JSON_OBJECT: Final = JsonObject()
 
 
 def pairs(found: Sequence[Pair]) -> dict[str, str | dict[str, str]]:

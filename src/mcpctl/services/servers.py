@@ -122,7 +122,7 @@ def _fields(work: Work, body: wire.ServerBody) -> dict[str, Any]:
         "command": body.command,
         "args": body.args or [],
         "env": _plain(body.env),
-        "health_check": body.health_check.model_dump(by_alias=True) if body.health_check else None,
+        "health_check": body.health_check.model_dump(by_alias=True, exclude_none=True) if body.health_check else None,
         "proxy_model": body.proxy_model,
         "stateful": body.stateful,
     }

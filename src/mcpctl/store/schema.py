@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Float,
     ForeignKey,
@@ -164,7 +165,7 @@ class Server(Base):
     command: Mapped[str | None] = mapped_column(Text)
     args: Mapped[list[str]] = mapped_column(JSON)
     env: Mapped[dict[str, Any]] = mapped_column(JSON)
-    health_check: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
+    health_check: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     proxy_model: Mapped[str | None] = mapped_column(ascii_text(NAME))
     stateful: Mapped[bool] = mapped_column(Boolean)
     created_at: Mapped[float] = mapped_column(Float)
@@ -261,6 +262,17 @@ class InstanceRow(Base):
     latency_ms: Mapped[float | None] = mapped_column(Float)
     at: Mapped[float] = mapped_column(Float)
     server: Mapped[Server] = relationship(lazy="joined", innerjoin=True)
+
+
+class InstanceLine(Base):
+    """One line of an instance's log. ``number`` is its time in microseconds since the epoch, made unique by the gateway."""
+
+    __tablename__ = "instance_line"
+
+    instance_id: Mapped[str] = mapped_column(ForeignKey("instance.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    stream: Mapped[str] = mapped_column(ascii_text(16))
+    text: Mapped[str] = mapped_column(Text)
 
 
 class Secret(Base):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mcpctl.wire.shapes import Answer, Name, Request, ServerName, SubjectName, Text
+from mcpctl.wire.shapes import Answer, Moment, Name, Request, ServerName, SubjectName, Text
 
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 Bytes = Annotated[int, Field(ge=0, le=2**53)]
-Milliseconds = Annotated[float | int, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Milliseconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 
 
 class SlicesQuery(Request):
@@ -48,6 +48,15 @@ class UpstreamsQuery(Request):
     project: Name
 
 
+class HealthCheck(Answer):
+    """How to find out whether a server lives: by its tool list, or by a call of the ``tool`` named here."""
+
+    interval_seconds: int
+    timeout_seconds: int
+    tool: str | None = None
+    arguments: dict[str, Any] | None = None
+
+
 class Upstream(Answer):
     """How to reach one server, secret values included."""
 
@@ -59,7 +68,7 @@ class Upstream(Answer):
     args: list[str]
     env: dict[str, str]
     stateful: bool
-    health_check: dict[str, int] | None
+    health_check: HealthCheck | None
     proxy_model: str | None
 
 
@@ -78,7 +87,7 @@ class CallEvent(Request):
     """One call as the gateway saw it."""
 
     id: str = Field(min_length=1, max_length=64)
-    at: str = Field(max_length=40)
+    at: Annotated[Moment, Field(max_length=40)]
     subject: str | None = Field(default=None, max_length=200)
     user: str | None = Field(default=None, max_length=200)
     token_name: str | None = Field(default=None, max_length=200)
@@ -114,6 +123,19 @@ class Accepted(Answer):
     accepted: int
 
 
+LogStream = Literal["stderr", "gateway"]
+
+
+class ReportedLine(Request):
+    """One line of a server's log."""
+
+    number: Annotated[int, Field(ge=1, le=2**53)] = Field(
+        description="microseconds since the epoch; of one server and gateway, no two lines have the same"
+    )
+    stream: LogStream = Field(description="what its child wrote to standard error, or what the gateway says of the server")
+    text: Text
+
+
 class InstanceReport(Request):
     """One server as this gateway reaches it."""
 
@@ -123,6 +145,7 @@ class InstanceReport(Request):
     tools: Count | None = None
     latency_ms: Milliseconds | None = None
     at: str = Field(max_length=40)
+    log: list[ReportedLine] = Field(default=[], max_length=1000, description="lines not reported before")
 
 
 class StatusReport(Request):
