@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, literal, select, union_all
 from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import NotFound
@@ -16,14 +16,18 @@ from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.names import parse_subject
 from mcpctl.policy.slices import Rule, Slice
 from mcpctl.store import policy_rules, revisions
-from mcpctl.store.schema import Attachment, Group, Membership, Project, Server, Token, User
+from mcpctl.store.schema import Attachment, Group, Membership, Project, Revision, Server, Token, User
 
-# Put together once: for a statement this small that takes SQLAlchemy longer than the database takes to answer it.
-_GROUPS: Final = (
-    select(Group.name)
+# Put together once: for a statement this small that takes SQLAlchemy longer than the database takes to answer it. One
+# statement instead of three, because to PostgreSQL each is a round trip.
+_AROUND: Final = union_all(
+    select(literal("group"), Group.name, literal(0))
     .join(Membership, Membership.group_id == Group.id)
-    .where(Membership.user_id == bindparam("user"))
-    .order_by(Group.name)
+    .where(Membership.user_id == bindparam("user")),
+    select(literal("server"), Server.name, Attachment.position)
+    .join(Attachment, Attachment.server_id == Server.id)
+    .where(Attachment.project_id == bindparam("project")),
+    select(literal("revision"), literal(""), Revision.number).where(Revision.id == 1),
 )
 _ATTACHED: Final = (
     select(Server.name)
@@ -33,10 +37,27 @@ _ATTACHED: Final = (
 )
 
 
+class _Around(NamedTuple):
+    """What an authority is built from besides lines."""
+
+    groups: list[str]
+    attached: frozenset[str]
+    revision: int
+
+
+def _around(db: Db, policy: PolicyFiles, user: User, project: Project | None = None) -> _Around:
+    rows = db.execute(_AROUND, {"user": user.id, "project": project.id if project is not None else ""}).all()
+    stored = sorted(f"Group:{name}" for kind, name, _ in rows if kind == "group")
+    return _Around(
+        groups=list(dict.fromkeys([*stored, *policy.groups_of(user.subject)])),
+        attached=frozenset(name for kind, name, _ in rows if kind == "server"),
+        revision=next(number for kind, _, number in rows if kind == "revision"),
+    )
+
+
 def groups_of(db: Db, policy: PolicyFiles, user: User) -> list[str]:
     """The groups of a user, as ``Group:<name>``: those in the database, then those that policy files say."""
-    stored = [f"Group:{name}" for name in db.scalars(_GROUPS, {"user": user.id})]
-    return list(dict.fromkeys([*stored, *policy.groups_of(user.subject)]))
+    return _around(db, policy, user).groups
 
 
 def slice_of(db: Db, policy: PolicyFiles, subject: str, groups: Iterable[str] = ()) -> Slice:
@@ -61,10 +82,11 @@ def user_authority(
     db: Db, policy: PolicyFiles, user: User, *, expires_at: float | None = None, topics: Iterable[str] = ()
 ) -> Authority:
     """What a person may do now. The caller has seen that the user is enabled."""
-    own = user_slice(db, policy, user)
+    around = _around(db, policy, user)
+    own = slice_of(db, policy, user.subject, around.groups)
     return Authority(
         subject=user.subject,
-        revision=revisions.current(db),
+        revision=around.revision,
         own=own,
         expires_at=inf if expires_at is None else expires_at,
         topics=frozenset({user.subject, *own.groups, *topics}),
@@ -73,17 +95,18 @@ def user_authority(
 
 def token_authority(db: Db, policy: PolicyFiles, token: Token, *, expires_at: float | None = None) -> Authority:
     """What a token may do now: its lines, its owner's, within its project. The caller has seen that both are live."""
-    owners = [token.owner.subject, *groups_of(db, policy, token.owner)]
+    around = _around(db, policy, token.owner, token.project)
+    owners = [token.owner.subject, *around.groups]
     stored = policy_rules.of_subjects(db, [token.subject, *owners])
     owner = _slice(policy, owners, stored)
     ends = [moment for moment in (token.expires_at, expires_at) if moment is not None]
     return Authority(
         subject=token.subject,
-        revision=revisions.current(db),
+        revision=around.revision,
         own=_slice(policy, [token.subject], stored),
         owner=owner,
         project=token.project.name,
-        attached=frozenset(attached_servers(db, token.project)),
+        attached=around.attached,
         expires_at=min(ends, default=inf),
         topics=frozenset({token.subject, owner.subject, *owner.groups, f"Project:{token.project.name}"}),
     )
