@@ -40,7 +40,7 @@ bench: $(VENV)/.bench ## what a decision costs, beside its peers: writes benchma
 	$(BIN)/python -m benchmarks.decision $(ARGS)
 
 clean: ## remove everything that was set up or built
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .interop dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'

@@ -1,0 +1,1 @@
+"""Programs of other makers: their clients through the gateway, and their servers behind it."""

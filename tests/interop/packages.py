@@ -1,0 +1,83 @@
+"""Packages of other makers that the tests run, from npm and from PyPI by name, kept beside ``.venv`` in ``.interop``.
+
+Each is installed once, at the version named here, whichever of several test processes comes first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+INSTALLED = HERE.parent.parent / ".interop"
+
+PYTHON_SERVERS = {"mcp-server-time": "2026.10.19", "mcp-server-git": "2026.10.19"}
+"""Servers from PyPI; each has an environment of its own, as their users give it to them."""
+
+
+def has_npm() -> bool:
+    """Whether packages of npm can be installed and run here."""
+    return shutil.which("npm") is not None and shutil.which("node") is not None
+
+
+def npm_packages() -> Path:
+    """The ``node_modules`` that holds all that ``package.json`` names."""
+    manifest = HERE / "package.json"
+
+    def install(where: Path) -> None:
+        shutil.copy(manifest, where)
+        # Scripts of packages are not run: nothing here needs them. What is only optional is for other machines.
+        run(["npm", "install", "--no-package-lock", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"], where)
+
+    return once("npm", manifest.read_bytes(), install) / "node_modules"
+
+
+def client_scripts() -> Path:
+    """A directory with the scripts of ``clients/``, where node finds the packages they import."""
+    scripts, modules = sorted((HERE / "clients").glob("*.mjs")), npm_packages()
+
+    def install(where: Path) -> None:
+        (where / "node_modules").symlink_to(modules)
+        for script in scripts:
+            shutil.copy(script, where)
+
+    return once("clients", b"".join(script.read_bytes() for script in scripts) + str(modules).encode(), install)
+
+
+def python_server(name: str) -> Path:
+    """The program of one of ``PYTHON_SERVERS``."""
+    requirement = f"{name}=={PYTHON_SERVERS[name]}"
+
+    def install(where: Path) -> None:
+        venv.create(where, with_pip=False, symlinks=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(where / "bin" / "python"), "--disable-pip-version-check"]
+        run([*pip, "install", "--quiet", requirement], where)
+
+    return once(name, f"{requirement} {sys.version}".encode(), install) / "bin" / name
+
+
+def once(name: str, wanted: bytes, install: Callable[[Path], None]) -> Path:
+    """A directory that ``install`` has filled for exactly ``wanted``; others who ask meanwhile wait."""
+    where = INSTALLED / f"{name}-{hashlib.sha256(wanted).hexdigest()[:12]}"
+    done = where / "installed"
+    INSTALLED.mkdir(exist_ok=True)
+    with (INSTALLED / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(where, ignore_errors=True)  # what an interrupted attempt left
+            where.mkdir()
+            install(where)
+            done.touch()
+    return where
+
+
+def run(argv: Sequence[str], where: Path) -> None:
+    """Run a program to its end; if it fails, what it said is the error."""
+    done = subprocess.run(argv, cwd=where, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert 0 == done.returncode, f"{' '.join(argv)}\n{done.stdout}\n{done.stderr}"
