@@ -33,8 +33,8 @@ format: $(VENV)/.dev ## let ruff mend what it can
 docs: $(VENV)/.dev ## write the reference pages under docs/ from the code
 	$(BIN)/python docs/write_reference.py
 
-soak: $(VENV)/.dev ## the property-based tests, many times longer
-	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n $(JOBS) --timeout 3600 -m property $(ARGS)
+soak: $(VENV)/.dev ## the property-based tests, many times longer: writes benchmarks/results (an hour)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 bench: $(VENV)/.bench ## what a decision costs, beside its peers: writes benchmarks/results (four minutes)
 	$(BIN)/python -m benchmarks.decision $(ARGS)

@@ -12,6 +12,7 @@ from random import Random
 from time import perf_counter
 from typing import Final
 
+from benchmarks import provenance
 from benchmarks.decision import first_decision, in_process, over_http, plot, policies, report
 from benchmarks.decision.policies import SEED, Household
 from benchmarks.decision.report import Findings
@@ -20,9 +21,8 @@ from benchmarks.decision.stores import Store
 from mcpctl.policy import files
 from mcpctl.policy.files import PolicyFiles
 
-ROOT: Final = Path(__file__).parents[2]
-POLICIES: Final = ROOT / "policies"
-RESULTS: Final = ROOT / "benchmarks" / "results"
+POLICIES: Final = provenance.ROOT / "policies"
+
 FIRST_DECISIONS: Final = 300
 """Tokens asked about for the first time at each size; at the largest three times as many."""
 
@@ -147,9 +147,9 @@ def main() -> None:
     text = report.page(found)
     print(text)
     if len(sys.argv) == 1:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "decision.md").write_text(text)
-        (RESULTS / "decision.svg").write_text(plot.svg(found))
+        provenance.RESULTS.mkdir(exist_ok=True)
+        (provenance.RESULTS / "decision.md").write_text(text)
+        (provenance.RESULTS / "decision.svg").write_text(plot.svg(found))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Final
 
+from benchmarks import provenance
 from benchmarks.decision import first_decision, in_process, over_http
 from benchmarks.decision.over_http import AUTHORIZE, INTROSPECT, Route
 from benchmarks.decision.rounds import Measured
@@ -129,15 +124,7 @@ def _ratios(found: Findings) -> Iterable[str]:
 
 
 def _made_from(found: Findings) -> Iterable[str]:
-    versions = [f"{name} {_version(name)}" for name in PACKAGES]
-    yield "\n".join(
-        (
-            f"- made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from commit {_commit()}, in {found.seconds:.0f} s (`make bench`)",
-            f"- {platform.python_implementation()} {platform.python_version()}, {', '.join(found.databases)}",
-            f"- {', '.join(versions)}",
-            f"- {os.cpu_count()} CPUs ({_processor()}); load average {found.load_before:.2f} before the run",
-        )
-    )
+    yield provenance.lines("make bench", found.seconds, PACKAGES, found.databases, found.load_before)
 
 
 def _by_size(found: Findings) -> str:
@@ -202,27 +189,3 @@ def _micro(seconds: float) -> str:
 def _ends(values: list[float]) -> tuple[float, float]:
     cuts = quantiles(values, n=10, method="inclusive")
     return cuts[0], cuts[-1]
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        root = Path(__file__).parents[2]
-        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False).stdout.strip()
-
-    changed = " and uncommitted changes under src" if git("status", "--porcelain", "src") else ""
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + changed
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

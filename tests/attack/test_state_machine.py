@@ -112,7 +112,8 @@ QUESTIONS = [
 ]
 QUESTIONS += [(operation, "operations", "*") for operation in OPERATIONS]
 QUESTIONS += [(operation, "operations", name) for operation in ("logs", "audit", "gateway") for name in (*PROJECTS, "zz")]
-AT_A_TIME = 24
+AT_A_TIME = 12 if SOAK else 24
+"""Questions after each call. In a soak there are so many calls that all of them are asked anyway."""
 
 
 class Turn(NamedTuple):

@@ -1,0 +1,1 @@
+"""Longer proofs and measurements, each one command; their last output stands under ``results/``."""
