@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from time import time
 from typing import Final
 
@@ -45,9 +45,12 @@ def source_of(request: Request, trusted_proxies: tuple[str, ...]) -> str:
     while hops and _is_trusted(address, trusted_proxies):
         candidate = hops.pop()
         try:
-            address = str(ip_address(candidate))
+            parsed = ip_address(candidate)
         except ValueError:
             break
+        if isinstance(parsed, IPv6Address) and parsed.scope_id is not None:  # any text at all, and of no meaning elsewhere
+            break
+        address = str(parsed)
     return address
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
@@ -13,9 +13,10 @@ from mcpctl.errors import InvalidName, Problem
 from mcpctl.policy.names import check_bound_name
 from mcpctl.services import tokens
 from mcpctl.store.schema import Group, Project, Secret, Server, Session, User
-from mcpctl.wire.shapes import Request, Whole
+from mcpctl.wire.shapes import Name, Request, Whole
 
-_ULID = re.compile(r"(?=.*[A-Z])[0-9A-HJKMNP-TV-Z]{26}")
+ID_PATTERN: Final = "(?=.*[A-Z])[0-9A-HJKMNP-TV-Z]{26}"
+_ULID = re.compile(ID_PATTERN)
 Named = TypeVar("Named", User, Group, Project, Secret, Server)
 
 
@@ -29,13 +30,13 @@ class ListQuery(Request):
 class TokensQuery(ListQuery):
     """Which page, and of one project only."""
 
-    project: str | None = None
+    project: Name | None = None
 
 
 class ProjectQuery(Request):
     """The project of a token that is called by its name."""
 
-    project: str | None = None
+    project: Name | None = None
 
 
 def every(_db: Db, _call: Call) -> str:

@@ -29,8 +29,12 @@ BELOW_RULE: Final = "1 to 512 of A-Z a-z 0-9 . _ : / -, which may end in one *"
 RESERVED_SERVER: Final = "mcplocal"
 """The gateway's own tools carry this prefix."""
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
-_USER = re.compile(r"[a-z0-9](?:[a-z0-9._@+-]{0,124}[a-z0-9])?")
+NAME_PATTERN: Final = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
+USER_PATTERN: Final = r"[a-z0-9](?:[a-z0-9._@+-]{0,124}[a-z0-9])?"
+"""The same two rules as regular expressions, for who checks before asking: the OpenAPI document shows them."""
+
+_NAME = re.compile(NAME_PATTERN)
+_USER = re.compile(USER_PATTERN)
 _BELOW = re.compile(r"[A-Za-z0-9._:/-]{1,512}")
 
 PROMPT_MARK: Final = "prompt:"

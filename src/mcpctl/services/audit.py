@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from math import isfinite, nan
 from time import time
 from typing import Any, Final
 
@@ -160,7 +161,10 @@ def search(db: Db, reader: Principal, query: wire.AuditQuery) -> Page[wire.Audit
         try:
             moment = float(at)
         except ValueError:
-            raise InvalidInput("cursor is not one this list gave", errors=[FieldError("cursor", "unknown")]) from None
+            moment = nan
+        if not (isfinite(moment) and repr(moment) == at and row_id and "\0" not in row_id):
+            message = "it is none that a page of this list gave"
+            raise InvalidInput(f"cursor: {message}", errors=[FieldError("cursor", message)])
         statement = statement.where(or_(AuditRow.at < moment, (AuditRow.at == moment) & (AuditRow.id < row_id)))
     # Somebody of this name before the reader is somebody else.
     since = db.scalars(select(User.created_at).where(User.name == reader.user)).one_or_none() or 0.0

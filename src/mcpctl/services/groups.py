@@ -146,9 +146,6 @@ def _leave(work: Work, group: Group, users: list[User]) -> None:
 def _users(work: Work, names: Iterable[str]) -> list[User]:
     found, errors = [], []
     for index, subject in enumerate(dict.fromkeys(names)):
-        if not subject.startswith("User:"):
-            errors.append(FieldError(f"members.{index}", f"{subject} is no user; members are User:<name>"))
-            continue
         user = work.db.scalars(select(User).where(User.name == subject.removeprefix("User:"))).one_or_none()
         if user is None:
             errors.append(FieldError(f"members.{index}", f"there is no {subject}"))

@@ -13,7 +13,9 @@ from mcpctl.errors import FieldError, InvalidInput
 NEVER: Final = "never"
 LONGEST: Final = timedelta(days=366 * 100)
 
-_DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,6})?(?:w|d|h|m|s))+")
+_NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,6})?"
+_DURATION = re.compile("(?=.)" + "".join(f"(?:{_NUMBER}{unit})?" for unit in "wdhms"))
+"""Each unit once, the largest first: ``1m1m`` or ``1s2w`` is a slip."""
 _RULE: Final = "a duration such as 30d, 12h or 45m, 'never', or an ISO date and time with zone such as 2030-01-31T12:00:00Z"
 
 

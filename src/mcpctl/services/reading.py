@@ -80,7 +80,7 @@ def _name(cursor: str | None) -> str:
         name = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except ValueError:
         name = "\0"
-    if "\0" in name:
+    if "\0" in name or not name or cursor != _cursor(name):  # base64 has many spellings of one name; a page gives one
         message = "it is none that a page of this list gave"
         raise InvalidInput(f"cursor: {message}", errors=[FieldError("cursor", message)])
     return name

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mcpctl.wire.shapes import Answer, Request, Time, Whole
+from mcpctl.wire.shapes import Answer, Moment, Request, Time, Whole
 
 
 class AuditRow(Answer):
@@ -44,8 +44,8 @@ class AuditQuery(Request):
     token: str | None = Field(default=None, description="a token's name, or PROJECT/NAME, or its SHA-256")
     user: str | None = None
     project: str | None = None
-    since: str | None = Field(default=None, description="an ISO time with zone, or a duration back from now: 1h, 7d")
-    until: str | None = None
+    since: Moment | None = Field(default=None, description="an ISO time with zone, or a duration back from now: 1h, 7d")
+    until: Moment | None = None
     decision: Literal["allowed", "refused"] | None = None
     limit: Whole = 100
     cursor: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from mcpctl.policy.vocabulary import ACTIONS, OPERATIONS, RESOURCE_ALIASES, RESOURCES
 from mcpctl.wire.shapes import Answer, Request, SubjectName
 
 
@@ -11,9 +12,11 @@ class Question(Request):
     """One question. Without ``subject`` it is about the asker; about another it needs ``action:impersonate``."""
 
     subject: SubjectName | None = None
-    action: str = Field(max_length=64)
-    resource: str = Field(max_length=64)
-    name: str = Field(default="*", max_length=600, description="left out: all of them")
+    action: str = Field(max_length=64, json_schema_extra={"enum": [*ACTIONS, *OPERATIONS]})
+    resource: str = Field(max_length=64, json_schema_extra={"enum": [*RESOURCES, *RESOURCE_ALIASES]})
+    name: str = Field(
+        default="*", max_length=600, description="left out: all of them", json_schema_extra={"format": "policy-name"}
+    )
 
 
 class Verdict(Answer):

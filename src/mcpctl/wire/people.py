@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from mcpctl.wire.shapes import Answer, Lifetime, Name, Password, Request, SubjectName, Time, UserName
+from mcpctl.wire.shapes import Answer, Lifetime, MemberName, Name, Password, Request, Time, UserName
 
 AnyPassword = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
@@ -73,13 +73,13 @@ class NewGroup(Request):
     """A group and who is in it from the start."""
 
     name: Name
-    members: list[SubjectName] = Field(default=[], description="users, as User:<name>", max_length=10_000)
+    members: list[MemberName] = Field(default=[], description="users, as User:<name>", max_length=10_000)
 
 
 class GroupMembers(Request):
     """Who is in the group from now on."""
 
-    members: list[SubjectName] = Field(description="users, as User:<name>", max_length=10_000)
+    members: list[MemberName] = Field(description="users, as User:<name>", max_length=10_000)
 
 
 class Group(Answer):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from mcpctl.wire.shapes import Answer, Name, Request, Time
+from mcpctl.wire.shapes import Answer, Name, Request, Time, said
 
 
 def _no_nul(text: str) -> str:
@@ -15,14 +16,21 @@ def _no_nul(text: str) -> str:
     return text
 
 
-SecretKey = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
+def _key(text: str) -> str:
+    if not re.fullmatch(KEY_PATTERN, text):
+        raise ValueError("a key of a secret is 1 to 128 of A-Z a-z 0-9 . _ -")
+    return text
+
+
+KEY_PATTERN: Final = r"[A-Za-z0-9._-]{1,128}"
+SecretKey = Annotated[str, AfterValidator(_key), said("1 to 128 of A-Z a-z 0-9 . _ -", KEY_PATTERN)]
 SecretText = Annotated[str, StringConstraints(min_length=1, max_length=65_536), AfterValidator(_no_nul)]
 
 
 class SecretBody(Request):
     """The values from now on; keys left out are gone."""
 
-    values: dict[SecretKey, SecretText] = Field(min_length=1, max_length=50)
+    values: dict[SecretKey, SecretText] = Field(min_length=1, max_length=50, json_schema_extra={"additionalProperties": False})
 
 
 class NewSecret(SecretBody):
