@@ -1,4 +1,4 @@
-"""Where a result comes from: when, from which commit, with which versions, on what machine. Every page of results begins with it."""
+"""Where a result comes from: when, from which commit, with which versions, on what machine. Each page of results begins so."""
 
 from __future__ import annotations
 
