@@ -28,6 +28,7 @@ ENTRIES: Final = (
     Entry("logs", "mcpctl.cli.logs:logs", "Show what a server wrote on a gateway.", BASIC),
     Entry("create", "mcpctl.cli.create:create", "Create something.", BASIC),
     Entry("set", "mcpctl.cli.change:set_", "Change something.", BASIC),
+    Entry("edit", "mcpctl.cli.edit:edit", "Edit something.", BASIC),
     Entry("delete", "mcpctl.cli.delete:delete", "Delete things for good.", BASIC),
     Entry("attach", "mcpctl.cli.attach:attach", "Attach a server to a project, or a user to a group.", BASIC),
     Entry("detach", "mcpctl.cli.attach:detach", "The opposite of attach.", BASIC),

@@ -123,6 +123,10 @@ CASES = (
         "set secret github --from-file bearer=-", [SECRET], [("PUT", "/secrets/github")],
         {"values": {"bearer": "hunter2"}}, secrets.SecretBody, stdin="hunter2\n",
     ),
+    Case(
+        "edit secret github --from-file bearer=-", [SECRET], [("PUT", "/secrets/github")],
+        {"values": {"bearer": "hunter2"}}, secrets.SecretBody, stdin="hunter2\n",
+    ),
     Case("create session gateway-1", [LOGGED_IN], [("POST", "/sessions")], {"user": "gateway-1"}, people.NewSession),
     Case(
         "create session gateway-1 --ttl never", [LOGGED_IN], [("POST", "/sessions")],
