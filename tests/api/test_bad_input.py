@@ -268,6 +268,14 @@ def test_a_body_over_the_limit_is_refused_whatever_it_declares(operation: Operat
     assert (413, "too_large") == (answer.status_code, answer.json()["code"])
 
 
+def test_somebody_unknown_may_send_little_whatever_it_declares(shared: Served) -> None:
+    """A log-in is small, and reading a large body takes the time of everybody else."""
+    large = json.dumps({"username": "a", "password": "p" * 9000}).encode()
+    for content in (large, iter([large[:100], large[100:]])):
+        answer = shared.nobody.call("POST", "/auth/login", content=content, headers={"Content-Type": "application/json"})
+        assert (413, "too_large") == (answer.status_code, answer.json()["code"])
+
+
 def test_very_many_members_are_refused_in_a_moment(admin: Client) -> None:
     """A search that grew with the square of the members would stop the server for minutes."""
     users = next(operation for operation in WITH_BODY if operation.operation_id == "post_users")

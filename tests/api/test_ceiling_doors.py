@@ -22,6 +22,7 @@ g, User:joined, Group:named-team
 p, Group:named-team, delete, servers, *, allow
 p, Group:bare, run, servers, x, allow
 p, User:kept, create, users, nobody, deny
+g, User:filed, Group:filed
 """
 }
 
@@ -499,6 +500,36 @@ def test_nobody_denies_somebody_stronger(shared: Served, actor: Person) -> None:
     setup(shared, rbac("weak-group", "Group:strong", deny))
     with nothing_changes(shared, refusals=1):
         refused(actor.asks("PUT", "/groups/strong/members/strong"), CEILING, ["admin * *"])
+
+
+def test_who_is_a_member_by_a_policy_file_is_not_denied_by_somebody_weaker_either(shared: Served, actor: Person) -> None:
+    setup(shared, user("filed"), rbac("filed", "User:filed", "role:admin,resource:*"), group("filed"))
+    actor.holds("role:edit,resource:rbac", "role:view,resource:servers")
+    with nothing_changes(shared, refusals=1):
+        deny = rbac("bind-filed", "Group:filed", "role:view,resource:servers,name:x,effect:deny")
+        refused(actor.asks(*deny), CEILING, ["admin * *"])
+
+
+@pytest.mark.parametrize("subject", ["User:yet-to-come", "Group:yet-to-come", f"McpToken:{'0' * 64}"])
+def test_no_definition_waits_for_somebody_who_is_not_there_yet(subject: str, shared: Served, actor: Person) -> None:
+    """authz.md d11: whoever took the name would inherit it, and no ceiling was asked on the way."""
+    waits = ["User:admin", subject]
+    if shared.admin.get("/rbac/early").status_code == 404:
+        setup(shared, rbac("early", "User:admin", "role:view,resource:servers"))
+    with nothing_changes(shared, refusals=0):
+        for call in (
+            rbac("waits", waits, "role:view,resource:servers"),
+            put_rbac("early", waits, "role:view,resource:servers"),
+        ):
+            assert ["subjects.1"] == [one["field"] for one in refused(shared.admin.call(*call), "invalid")["errors"]]
+
+
+def test_detaching_by_an_edit_needs_expose_as_detaching_does(shared: Served, actor: Person) -> None:
+    """Door 6. The shipped role edit holds expose, so it takes a deny to have the one without the other."""
+    setup(shared, server("d6x"), project("d6x", "d6x"))
+    actor.holds("role:edit,resource:projects,name:d6x", "role:expose,resource:projects,name:d6x,effect:deny")
+    with nothing_changes(shared, refusals=1):
+        refused(actor.asks("PUT", "/projects/d6x", {"servers": []}), FORBIDDEN, ["expose projects d6x"])
 
 
 def test_a_request_cannot_use_what_it_grants_itself_earlier(shared: Served, actor: Person) -> None:

@@ -177,6 +177,7 @@ BEARERS: list[tuple[str, list[str], str, str]] = [
     ("the prefix alone", ["Bearer mcpctl_pat_"], "invalid_credential", REFUSES),
     ("a session in capitals", ["Bearer {SESSION}"], "invalid_credential", REFUSES),
     ("a session and more", ["Bearer {session} x"], "invalid_credential", REFUSES),
+    ("a session with another last character", ["Bearer {altered}"], "invalid_credential", REFUSES),
     ("two sessions in one header", ["Bearer {session},Bearer {session}"], "invalid_credential", REFUSES),
     ("two headers, the good one first", ["Bearer {session}", f"Bearer {UNKNOWN_SESSION}"], "invalid_credential", REFUSES),
     ("two headers, the good one last", [f"Bearer {UNKNOWN_SESSION}", "Bearer {session}"], "invalid_credential", REFUSES),
@@ -193,7 +194,8 @@ def test_no_bearer_and_every_bad_one_is_401(what: str, headers: list[str], code:
     """threats 1: what is not somebody is nobody, never an empty somebody."""
     session = shared.admin.bearer or ""
     shared.control.failed_bearers.wait = lambda *_keys: 0.0  # type: ignore[method-assign]
-    sent = [(b"Authorization", one.format(session=session, SESSION=session.upper()).encode("latin-1")) for one in headers]
+    forms = {"session": session, "SESSION": session.upper(), "altered": session[:-1] + ("B" if session[-1] == "A" else "A")}
+    sent = [(b"Authorization", one.format(**forms).encode("latin-1")) for one in headers]
     for method, path in (("GET", "/api/v1/users"), ("GET", "/api/v1/auth/whoami"), ("POST", "/api/v1/users")):
         with nothing_changes(shared, refusals=0):
             answer = shared.nobody.http.request(method, path, headers=sent)
@@ -303,6 +305,14 @@ def test_failed_bearers_are_slowed_and_a_good_one_never_waits(served_on_sqlite: 
     began = time.perf_counter()
     assert 200 == served.admin.get("/users").status_code
     assert time.perf_counter() - began < 2
+
+
+def test_every_bad_bearer_counts_against_its_source(served_on_sqlite: Served) -> None:
+    served = served_on_sqlite
+    for _ in range(30):
+        refused(served.nobody.as_(UNKNOWN_TOKEN).get("/users"), "invalid_credential")
+    assert served.control.failed_bearers.wait("source:127.0.0.1") > 0.0
+    assert 0.0 == served.control.failed_bearers.wait("source:10.0.0.1")
 
 
 def source_of(served: Served, *forwarded: str) -> str | None:

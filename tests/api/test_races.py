@@ -118,6 +118,26 @@ def test_a_session_that_ends_while_it_is_read_is_not_kept(
     assert [401, 401] == [client.get("/auth/whoami").status_code for _ in range(2)]
 
 
+def test_joining_leaving_and_what_a_group_is_given_count_in_a_members_next_request(shared: Served) -> None:
+    """Each time the member is remembered from the request before."""
+    client, member = shared.user("joins"), ("/groups/joined/members/joins", None)
+    given = {"name": "joined", "subjects": ["Group:joined"], "roleBindings": ["role:view,resource:users"]}
+    setup(shared, ("POST", "/groups", {"name": "joined"}))
+    changes = [
+        (403, ("PUT", *member)),
+        (200, ("POST", "/rbac", given)),
+        (403, ("PUT", "/rbac/joined", {**given, "roleBindings": ["action:logs"]})),
+        (200, ("PUT", "/rbac/joined", given)),
+        (403, ("DELETE", *member)),
+        (200, ("PUT", *member)),
+        (403, ("DELETE", "/groups/joined", None)),
+    ]
+    for expected, change in changes:
+        client.get("/auth/whoami")
+        setup(shared, change)
+        assert expected == client.get("/users/joins").status_code, change
+
+
 def slow_post(client: Client, path: str, body: Any, meanwhile: Callable[[], None]) -> httpx2.Response:
     """A request whose body arrives in two parts, with something else done in between."""
     raw = json.dumps(body).encode()

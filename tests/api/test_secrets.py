@@ -58,6 +58,31 @@ def test_naming_a_secret_in_a_server_needs_run_on_it_on_create_and_on_every_edit
     assert 422 == served.admin.put("/servers/github", wrong_key).status_code
 
 
+def test_attaching_a_server_needs_run_on_the_secrets_it_names(served: Served) -> None:
+    """Whoever serves as a gateway of the project is given their values from then on."""
+    keep(served)
+    made(served.admin.post("/servers", SERVER))
+    made(served.admin.post("/projects", {"name": "demo"}))
+    bob = served.user("bob", "role:edit,resource:projects", "role:view,resource:servers", "role:view,resource:secrets")
+    for refused in (
+        bob.put("/projects/demo/servers/github"),
+        bob.put("/projects/demo", {"servers": ["github"]}),
+        bob.post("/projects", {"name": "other", "servers": ["github"]}),
+    ):
+        said = refused.json()
+        assert (403, "ceiling", ["run secrets github"]) == (refused.status_code, said["code"], said["missing"])
+
+
+def test_gateways_hear_that_a_secret_changed_by_the_projects_whose_servers_use_it(served: Served) -> None:
+    keep(served)
+    made(served.admin.post("/servers", SERVER))
+    made(served.admin.post("/projects", {"name": "demo", "servers": ["github"]}))
+    heard: list[frozenset[str]] = []
+    served.control.feed.subscribe(lambda _revision, topics: heard.append(topics))
+    made(served.admin.put("/secrets/github", {"values": {"token": "another", "other": "unused"}}), 200)
+    assert [{"Secret:github", "Server:github", "Project:demo"}] == heard
+
+
 def test_a_secret_in_use_is_not_deleted_nor_robbed_of_a_key(served: Served) -> None:
     keep(served)
     made(served.admin.post("/servers", SERVER))

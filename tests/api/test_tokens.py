@@ -190,6 +190,15 @@ def test_revoking_takes_every_line_whatever_its_origin(shared: Served) -> None:
     assert ["subjects.0"] == [error["field"] for error in refused(answer, "invalid")["errors"]]
 
 
+def test_revoking_ends_every_secret_in_the_grace_of_a_rotation_too(shared: Served) -> None:
+    minted = mint(shared, "twice")
+    made(shared.admin.post("/mcptokens/twice/rotate?project=demo", {"grace": "10h"}), 200)
+    setup(shared, ("POST", f"/mcptokens/{minted['id']}/revoke", None))
+    with shared.control.database.read() as session:
+        ends = list(session.scalars(select(TokenSecret.valid_until).where(TokenSecret.token_id == minted["id"])))
+    assert [True, True] == [moment is not None and moment <= time.time() for moment in ends]
+
+
 def test_deleting_takes_row_lines_and_secrets(shared: Served) -> None:
     minted = mint(shared, "gone", "role:view,resource:servers")
     assert 204 == shared.admin.delete("/mcptokens/gone?project=demo").status_code
@@ -311,6 +320,7 @@ def test_minting_needs_a_project_that_exists_and_says_so_only_to_who_may_view_it
 
 def test_rotating_ends_the_old_secret_now_and_changes_no_policy_line(shared: Served) -> None:
     minted = mint(shared, "turn", "role:view,resource:servers")
+    assert 200 == shared.nobody.as_(minted["token"]).get("/auth/whoami").status_code, "it is remembered from now on"
     with shared.control.database.read() as session:
         before = [tuple(row) for row in session.execute(select(PolicyRow.__table__))]
     rotated = made(shared.admin.post("/mcptokens/turn/rotate?project=demo"), 200)

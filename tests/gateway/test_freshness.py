@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
+from mcpctl.wire.gateway import Slices
+from mcplocal.control.control_plane import ControlPlane
 from tests.gateway.conftest import Endpoint, Project, World
 from tests.gateway.relay import Relay
 from tests.gateway.test_story import until
@@ -168,3 +173,52 @@ def test_what_a_call_brings_after_its_token_was_revoked_is_for_nobody(world: Wor
     upstream.answer = lambda _: (project.revoke(token), time.sleep(0.6), '{"content":[{"type":"text","text":"secret"}]}')[2]  # type: ignore[func-returns-value]
     answer = endpoint.call(name)
     assert "secret" not in answer.text
+
+
+def test_a_token_revoked_while_its_server_was_being_connected_calls_nothing(world: World) -> None:
+    """A stateful server is connected anew for each who uses it, which may take a while."""
+    upstream = world.upstream(era="legacy")
+    project = world.project(up={"transport": "streamable-http", "url": upstream.url, "stateful": True})  # type: ignore[attr-defined]
+    token = project.token()
+    endpoint = world.gateway().as_(token["token"])
+    name = f"{project.servers[0]}__echo"
+    assert [name] == endpoint.tools()
+    real, revoked = upstream._legacy, list[str]()
+
+    def slowly(request: Request, body: dict[str, Any]) -> Response:
+        if body.get("method") == "initialize" and not revoked:
+            project.revoke(token)
+            revoked.append(token["id"])
+            time.sleep(0.6)
+        return real(request, body)
+
+    upstream._legacy = slowly  # type: ignore[method-assign]
+    assert "result" not in endpoint.call(name).json()
+    assert ([token["id"]], []) == (revoked, upstream.calls())
+
+
+def test_rights_taken_away_while_they_were_on_their_way_are_not_used(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    upstream = world.upstream()
+    project = world.project(up=upstream)
+    server, admin = project.servers[0], world.control.admin
+    person = f"dora-{project.name}"
+    client = world.control.user(person, f"role:view,resource:projects,name:{project.name}")
+    more = {
+        "name": f"more-{person}",
+        "subjects": [f"User:{person}"],
+        "roleBindings": [f"role:run,resource:servers,name:{server}"],
+    }
+    assert 201 == admin.post("/rbac", more).status_code
+    real, taken = ControlPlane.slices, list[int]()
+
+    async def slices(self: ControlPlane, subject: str, of_project: str) -> Slices:
+        answer = await real(self, subject, of_project)
+        if not taken:
+            taken.append((await asyncio.to_thread(admin.delete, f"/rbac/more-{person}")).status_code)
+            await asyncio.sleep(0.5)  # the gateway hears of it while the answer is still on its way
+        return answer
+
+    monkeypatch.setattr(ControlPlane, "slices", slices)
+    endpoint = world.gateway().as_(client.bearer).at(f"/projects/{project.name}/mcp")
+    assert -32602 == endpoint.call(f"{server}__echo").json()["error"]["code"]
+    assert ([204], []) == (taken, upstream.calls())
