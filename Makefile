@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types layers format docs soak bench clean
+.PHONY: help run test lint types layers format docs soak bench weaken clean
 
 help: ## print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ docs: $(VENV)/.dev ## write the reference pages under docs/ from the code
 
 soak: $(VENV)/.dev ## the property-based tests, many times longer: writes benchmarks/results (an hour)
 	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+weaken: $(VENV)/.dev ## take each defence out in turn: a test must turn red (minutes)
+	$(BIN)/python -m tests.weakenings -j $(JOBS) $(ARGS)
 
 bench: $(VENV)/.bench ## what a decision costs, beside its peers: writes benchmarks/results (four minutes)
 	$(BIN)/python -m benchmarks.decision $(ARGS)
