@@ -1,4 +1,4 @@
-"""Passwords that cost nothing, because what is attacked here is what they open; and the shared control planes of ``tests/api``."""
+"""Passwords that cost nothing: what is attacked here is what they open. And the shared control planes of ``tests/api``."""
 
 from __future__ import annotations
 
