@@ -16,8 +16,8 @@ from benchmarks import provenance
 from benchmarks.decision import first_decision, in_process, over_http, plot, policies, report
 from benchmarks.decision.policies import SEED, Household
 from benchmarks.decision.report import Findings
-from benchmarks.decision.rounds import TOO_SLOW
 from benchmarks.decision.stores import Store
+from benchmarks.rounds import TOO_SLOW
 from mcpctl.policy import files
 from mcpctl.policy.files import PolicyFiles
 

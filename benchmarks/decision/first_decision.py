@@ -14,8 +14,8 @@ from sqlalchemy import Engine, create_engine
 
 from benchmarks.decision import peers
 from benchmarks.decision.policies import Household
-from benchmarks.decision.rounds import Measured
 from benchmarks.decision.stores import Store
+from benchmarks.rounds import Measured
 from mcpctl.policy.decision import Authority, decide
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.services.principals import authenticate

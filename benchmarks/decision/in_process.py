@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks.decision import peers, policies
 from benchmarks.decision.policies import Household, Question
-from benchmarks.decision.rounds import TOO_SLOW, Measured, Work, in_turns
+from benchmarks.rounds import TOO_SLOW, Measured, Work, in_turns
 from mcpctl.policy.decision import Authority, decide
 from mcpctl.policy.files import PolicyFiles
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +11,11 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from benchmarks import processes
 from benchmarks.decision.policies import Household
-from benchmarks.decision.rounds import Measured
+from benchmarks.load import prepared
+from benchmarks.processes import Load, cpu
+from benchmarks.rounds import Measured
 
 CONNECTIONS: Final = 32
 SECONDS: Final = 0.7
@@ -62,56 +63,30 @@ class Served:
     """A running control plane, and load that can be put on it."""
 
     server: subprocess.Popen[str]
-    load: subprocess.Popen[str]
+    address: str
+    load: Load
 
     def ask(self, target: Target, home: Household, seconds: float, connections: int = CONNECTIONS) -> tuple[float, list[float]]:
         """Keep asking; how long that was in seconds, and how long each answer took."""
         headers = {"Authorization": f"Bearer {home.bearer}"}
         if target.body:
             headers["Content-Type"] = "application/json"
-        order = {
-            "method": target.method,
-            "path": target.path,
-            "body": target.body,
-            "headers": headers,
-            "seconds": seconds,
-            "connections": connections,
-        }
-        assert self.load.stdin is not None
-        assert self.load.stdout is not None
-        self.load.stdin.write(json.dumps(order) + "\n")
-        self.load.stdin.flush()
-        answer = json.loads(self.load.stdout.readline())
-        return answer["seconds"], answer["took"]
+        request = prepared(target.method, target.path, self.address, headers, target.body)
+        return self.load.ask(self.address, request, seconds=seconds, connections=connections)
 
     @property
     def resident(self) -> int:
         """Bytes of memory of the control plane."""
-        status = Path(f"/proc/{self.server.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+        return processes.resident(self.server.pid)
 
 
 @contextmanager
 def served(database_url: str, policy_directory: Path) -> Iterator[Served]:
     """The control plane on this database and the load, each in a process of its own, until the block ends."""
-    with _process("served", database_url, str(policy_directory)) as server:
-        assert server.stdout is not None
-        host, _, port = server.stdout.readline().strip().removeprefix("http://").partition(":")
-        with _process("load", host, port, str(CONNECTIONS)) as load:
-            yield Served(server, load)
-
-
-@contextmanager
-def _process(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", f"benchmarks.decision.{module}", *arguments]
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as process:
-        try:
-            yield process
-        finally:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait(timeout=30)
+    with processes.module("benchmarks.decision.served", database_url, str(policy_directory)) as server:
+        address = processes.pipes(server)[1].readline().strip().removeprefix("http://")
+        with processes.load() as load:
+            yield Served(server, address, load)
 
 
 def measure(running: Served, home: Household) -> dict[str, Route]:
@@ -121,13 +96,13 @@ def measure(running: Served, home: Household) -> dict[str, Route]:
         running.ask(target, home, 0.2)
     for _ in range(ROUNDS):
         for name, target in TARGETS.items():
-            before = _cpu(running.server), _cpu(running.load)
+            before = cpu(running.server.pid), cpu(running.load.process.pid)
             seconds, took = running.ask(target, home, SECONDS)
             route = routes[name]
             route.per_second.append(len(took) / seconds)
             route.latency.seconds += took
-            route.server_cpu.append((_cpu(running.server) - before[0]) / len(took))
-            route.load_cpu.append((_cpu(running.load) - before[1]) / len(took))
+            route.server_cpu.append((cpu(running.server.pid) - before[0]) / len(took))
+            route.load_cpu.append((cpu(running.load.process.pid) - before[1]) / len(took))
     return routes
 
 
@@ -143,8 +118,3 @@ def remember(running: Served, homes: list[Household]) -> None:
     for home in homes:
         running.ask(TARGETS[INTROSPECT], home, 0, 1)
         running.ask(TARGETS[AUTHORIZE], home, 0, 1)
-
-
-def _cpu(process: subprocess.Popen[str]) -> float:
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from statistics import median, quantiles
+from statistics import median
 from typing import Final
 
 from benchmarks import provenance
 from benchmarks.decision import first_decision, in_process, over_http
 from benchmarks.decision.over_http import AUTHORIZE, INTROSPECT, Route
-from benchmarks.decision.rounds import Measured
+from benchmarks.rounds import Measured
+from benchmarks.tables import Verdict, ends, shown, spread, table
 
 MICRO: Final = 1e6
 PACKAGES: Final = ("casbin", "casbin_sqlalchemy_adapter", "cedarpy", "SQLAlchemy", "starlette", "uvicorn", "uvloop")
@@ -38,37 +39,13 @@ class Findings:
         return max(one.median for size in self.sizes if (one := self.at(size, what)))
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """One budget and what was found."""
-
-    what: str
-    found: float
-    shown: str
-    budget: float
-    goal: float
-    unit: str
-    more_is_better: bool = False
-
-    @property
-    def row(self) -> str:
-        """As a row of the table."""
-        sign = "≥" if self.more_is_better else "≤"
-        better = self._within(self.goal), self._within(self.budget)
-        verdict = "goal" if better[0] else "budget" if better[1] else "**missed**"
-        return f"| {self.what} | {self.shown} | {sign} {self.budget:g}{self.unit} | {self.goal:g}{self.unit} | {verdict} |"
-
-    def _within(self, limit: float) -> bool:
-        return self.found >= limit if self.more_is_better else self.found <= limit
-
-
 def page(found: Findings) -> str:
     """The whole page."""
     parts = [
         "# Decisions: what they cost",
         *_made_from(found),
         "## Budgets",
-        _table(("what", "found", "budget", "goal", "met"), [one.row for one in verdicts(found)]),
+        table(("what", "found", "budget", "goal", "met"), [one.row for one in verdicts(found)]),
         *_ratios(found),
         "## By number of lines in the policy",
         "Median (10th to 90th percentile) of one call; a token's question, its slice and its owner's having 15 lines each.",
@@ -79,7 +56,7 @@ def page(found: Findings) -> str:
         "policy. Each is set against the empty route asked with the very same request, round by round.",
         _http(found.routes),
         "## Memory",
-        _table(("what", "bytes"), [f"| {what} | {size:,.0f} |" for what, size in found.memory]),
+        table(("what", "bytes"), [f"| {what} | {size:,.0f} |" for what, size in found.memory]),
         "## Notes",
         "\n".join(f"- {note}" for note in found.notes),
     ]
@@ -91,8 +68,8 @@ def verdicts(found: Findings) -> list[Verdict]:
     remembered, fresh = found.worst(in_process.REMEMBERED), found.worst(in_process.FRESH)
     many = found.sizes[-1]
     rows = [
-        Verdict("remembered, slowest size", remembered * MICRO, _micro(remembered), 1, 0.5, " µs"),
-        Verdict("fresh, slowest size", fresh * MICRO, _micro(fresh), 15, 6, " µs"),
+        Verdict("remembered, slowest size", remembered * MICRO, shown(remembered), 1, 0.5, " µs"),
+        Verdict("fresh, slowest size", fresh * MICRO, shown(fresh), 15, 6, " µs"),
     ]
     for name in _first_decisions(found):
         if one := found.at(many, name):
@@ -131,12 +108,12 @@ def _by_size(found: Findings) -> str:
     names = list(dict.fromkeys(name for size in found.sizes for name in found.by_size[size]))
     rows = []
     for name in names:
-        cells = [_spread(found.at(size, name)) for size in found.sizes]
+        cells = [spread(found.at(size, name)) for size in found.sizes]
         rows.append(f"| {name} | {' | '.join(cells)} |")
         if name in _first_decisions(found):
-            p99 = [_micro(one.quantile(99)) if (one := found.at(size, name)) else "" for size in found.sizes]
+            p99 = [shown(one.quantile(99)) if (one := found.at(size, name)) else "" for size in found.sizes]
             rows.append(f"| … p99 | {' | '.join(p99)} |")
-    return _table(("", *(f"{size:,}" for size in found.sizes)), rows)
+    return table(("", *(f"{size:,}" for size in found.sizes)), rows)
 
 
 def _http(routes: Mapping[str, Route]) -> str:
@@ -145,16 +122,16 @@ def _http(routes: Mapping[str, Route]) -> str:
         ratio = ""
         if name in over_http.AGAINST:
             middle, each = over_http.ratio(routes, name)
-            low, high = _ends(each)
+            low, high = ends(each)
             ratio = f"{middle:.2f} ({low:.2f}–{high:.2f})"
-        low, high = _ends(route.per_second)
+        low, high = ends(route.per_second)
         rows.append(
             f"| {name} | {median(route.per_second):,.0f} ({low:,.0f}–{high:,.0f}) | {ratio} | "
             f"{route.latency.median * 1e3:.2f} / {route.latency.quantile(99) * 1e3:.2f} ms | "
             f"{median(route.server_cpu) * MICRO:.0f} / {median(route.load_cpu) * MICRO:.0f} µs |"
         )
     heads = ("route", "answers a second", "against empty", "p50 / p99", "CPU of server / load for one")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _first_decisions(found: Findings) -> list[str]:
@@ -165,27 +142,3 @@ def _first_decisions(found: Findings) -> list[str]:
 def in_process_names() -> tuple[str, ...]:
     """What is measured in memory alone."""
     return (in_process.REMEMBERED, in_process.FRESH, in_process.STOCK, in_process.STOCK_SLICE, in_process.CEDAR)
-
-
-def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
-    heads = list(heads)
-    return "\n".join((f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows))
-
-
-def _spread(one: Measured | None) -> str:
-    if one is None:
-        return "–"
-    return f"{_micro(one.median)} ({_micro(one.quantile(10))}–{_micro(one.quantile(90))})"
-
-
-def _micro(seconds: float) -> str:
-    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
-        if seconds * factor >= 1 or unit == "µs":
-            value = seconds * factor
-            return f"{value:.2f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-    raise AssertionError("microseconds are the last resort")
-
-
-def _ends(values: list[float]) -> tuple[float, float]:
-    cuts = quantiles(values, n=10, method="inclusive")
-    return cuts[0], cuts[-1]
