@@ -47,7 +47,7 @@ def client_scripts() -> Path:
         for script in scripts:
             shutil.copy(script, where)
 
-    return once("clients", b"".join(script.read_bytes() for script in scripts) + str(modules).encode(), install)
+    return once("clients", b"".join(script.read_bytes() for script in scripts) + bytes(modules), install)
 
 
 def python_server(name: str) -> Path:
@@ -64,7 +64,8 @@ def python_server(name: str) -> Path:
 
 def once(name: str, wanted: bytes, install: Callable[[Path], None]) -> Path:
     """A directory that ``install`` has filled for exactly ``wanted``; others who ask meanwhile wait."""
-    where = INSTALLED / f"{name}-{hashlib.sha256(wanted).hexdigest()[:12]}"
+    here = bytes(INSTALLED)  # what is installed knows its own place, so a tree that was moved installs anew
+    where = INSTALLED / f"{name}-{hashlib.sha256(here + wanted).hexdigest()[:12]}"
     done = where / "installed"
     INSTALLED.mkdir(exist_ok=True)
     with (INSTALLED / f"{name}.lock").open("w") as lock:
