@@ -31,7 +31,8 @@ RESERVED_SERVER: Final = "mcplocal"
 
 NAME_PATTERN: Final = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
 USER_PATTERN: Final = r"[a-z0-9](?:[a-z0-9._@+-]{0,124}[a-z0-9])?"
-"""The same two rules as regular expressions, for who checks before asking: the OpenAPI document shows them."""
+TOOL_PATTERN: Final = r"(?!prompt:|resource:)[A-Za-z0-9._:/-]{1,512}"
+"""The same rules as regular expressions, for who checks before asking: the OpenAPI document shows them."""
 
 _NAME = re.compile(NAME_PATTERN)
 _USER = re.compile(USER_PATTERN)
