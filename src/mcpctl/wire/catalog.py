@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from mcpctl.policy.names import BELOW_RULE, is_tool_name
+from mcpctl.policy.names import BELOW_RULE, TOOL_PATTERN, is_tool_name
 from mcpctl.wire.secrets import SecretKey
 from mcpctl.wire.shapes import Answer, Name, Request, ServerName, Text, Time, Whole, said
 
@@ -99,7 +99,7 @@ class HealthCheck(Request):
 
     interval_seconds: int = Field(default=30, ge=1, le=86_400)
     timeout_seconds: int = Field(default=5, ge=1, le=600)
-    tool: Annotated[str, AfterValidator(_tool_name)] | None = Field(
+    tool: Annotated[str, AfterValidator(_tool_name), said("the name of a tool", TOOL_PATTERN)] | None = Field(
         default=None, description="a tool that is called instead, as often as this says; choose one that changes nothing"
     )
     arguments: dict[str, Any] | None = Field(default=None, max_length=50, description="what the tool is called with")
