@@ -74,6 +74,13 @@ def audit_rows(served: Served) -> list[AuditRow]:
         return rows
 
 
+def allowed(client: Client, questions: list[dict[str, str]]) -> list[bool]:
+    """The answers to all of these, in order."""
+    answer = client.post("/authorize", questions)
+    assert answer.status_code == 200, answer.text
+    return [one["allowed"] for one in answer.json()]
+
+
 @contextmanager
 def nothing_changes(served: Served, *, refusals: int) -> Iterator[list[AuditRow]]:
     """No table is changed but the audit, which gets so many refusals; they are yielded once the block has ended."""

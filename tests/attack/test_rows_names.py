@@ -15,7 +15,7 @@ from sqlalchemy import insert, select
 from mcpctl.errors import InvalidPolicy
 from mcpctl.store.schema import PolicyRow, User
 from tests import serving
-from tests.api.people import Person, nothing_changes, refused, setup
+from tests.api.people import Person, allowed, nothing_changes, refused, setup
 from tests.conftest import POLICIES
 from tests.serving import ADMIN_PASSWORD, Served, made
 
@@ -66,8 +66,7 @@ def test_a_name_bound_is_not_another_that_a_collation_or_a_prefix_would_take_for
     }  # fmt: skip
     for action, names in asked.items():
         questions = [{"action": action, "resource": "servers", "name": name} for name in names]
-        said = made(actor.asks("POST", "/authorize", questions), 200)
-        assert names == dict(zip(names, [one["allowed"] for one in said], strict=True))  # type: ignore[call-overload]
+        assert names == dict(zip(names, allowed(actor.client, questions), strict=True))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -238,9 +237,9 @@ def test_rows_nobody_can_have_written_give_nothing_and_stop_nothing(database_url
                     insert(PolicyRow).values(ptype=ptype, **{f"v{n}": field for n, field in enumerate(fields)})
                 )
             transaction.touch("*")
-        assert expected == [one["allowed"] for one in made(served.admin.post("/authorize", questions), 200)]
+        assert expected == allowed(served.admin, questions)
     with serving.serve(database_url, policy_directory) as served:
-        assert expected == [one["allowed"] for one in made(served.admin.post("/authorize", questions), 200)]
+        assert expected == allowed(served.admin, questions)
         friend = served.nobody.as_(made(served.admin.post("/sessions", {"user": "friend"}))["token"])
         for path in ("/servers", "/projects", "/users", "/rbac", "/mcptokens", "/audit"):
             assert 200 == served.admin.get(path).status_code, path

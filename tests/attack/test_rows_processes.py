@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.api.people import allowed
 from tests.attack import server_processes
 from tests.attack.server_processes import Process
 from tests.conftest import BACKENDS, POLICIES
@@ -144,5 +145,5 @@ def test_a_process_that_is_killed_takes_nothing_with_it_and_leaves_nothing_open(
             assert 2 == len(definition["roleBindings"]), "whole or not at all"
             assert 204 == other.admin.delete(f"/rbac/{definition['name']}").status_code
     questions = [{"action": "view", "resource": "servers", "name": name} for name in ("allowed", "denied")]
-    assert [True, False] == [one["allowed"] for one in made(there.post("/authorize", questions), 200)]
+    assert [True, False] == allowed(there, questions)
     assert made(other.admin.post("/rbac", rbac("after", "User:d40", VIEW)))["subjects"] == ["User:d40"]

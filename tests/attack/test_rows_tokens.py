@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from mcpctl.services.passwords import hash_password
 from mcpctl.store.schema import User
-from tests.api.people import Person, nothing_changes, refused, setup
+from tests.api.people import Person, allowed, nothing_changes, refused, setup
 from tests.serving import Served, made
 
 RUN = "role:run,resource:servers"
@@ -60,7 +60,7 @@ def test_a_clone_of_a_group_is_never_more_than_its_owner_is_now(world: Served, a
     questions = [{"action": action, "resource": "servers", "name": "mine"} for action in ("run", "delete")]
 
     def may() -> list[bool]:
-        return [one["allowed"] for one in made(twin.post("/authorize", questions), 200)]
+        return allowed(twin, questions)
 
     assert [True, False] == may()
     setup(world, ("DELETE", "/groups/ops/members/actor", None))
@@ -83,8 +83,9 @@ def test_an_admin_who_is_denied_something_clones_the_deny(world: Served, actor: 
         ["role:view,resource:servers", f"{RUN},name:mine/delete"],
     ):
         refused(actor.asks("POST", "/mcptokens", {**body, "bindings": bindings}), "ceiling")
-    for bindings in (None, {}, "", "*", [None], [[]], {"all": True}):
-        refused(actor.asks("POST", "/mcptokens", {**body, "bindings": bindings}), "invalid")
+    shapes: list[Any] = [None, {}, "", "*", [None], [[]], {"all": True}]
+    for shape in shapes:
+        refused(actor.asks("POST", "/mcptokens", {**body, "bindings": shape}), "invalid")
     for extra in (
         {"owner": "User:admin"},
         {"tokenSha": "a" * 64},
@@ -94,7 +95,8 @@ def test_an_admin_who_is_denied_something_clones_the_deny(world: Served, actor: 
         {"rbacMode": None},
     ):
         refused(actor.asks("POST", "/mcptokens", {**body, **extra}), "invalid")
-    for number, shape in enumerate(({}, {"bindings": []})):
+    shapes = [{}, {"bindings": []}]
+    for number, shape in enumerate(shapes):
         empty = made(actor.asks("POST", "/mcptokens", {**body, "name": f"d17-{number}", **shape}))
         agent = world.nobody.as_(empty["token"])
         assert ([], []) == (empty["bindings"], agent.get("/servers").json()["items"])
@@ -155,7 +157,7 @@ def test_the_subject_comes_from_the_bearer_and_from_nothing_else(world: Served, 
     for subject in ("User:admin", f"McpToken:{sha}", "Group:admins"):
         refused(actor.asks("POST", "/authorize", {**question, "subject": subject}), "forbidden", ["impersonate operations *"])
         refused(actor.asks("POST", "/authorize", [question, {**question, "subject": subject}]), "forbidden")
-    for subject in (
+    strange: list[Any] = [
         ["User:admin"],
         {"kind": "User", "name": "admin"},
         1,
@@ -166,7 +168,8 @@ def test_the_subject_comes_from_the_bearer_and_from_nothing_else(world: Served, 
         f"User:{sha}:",
         "User:admin,Group:admins",
         "Group:User:admin",
-    ):
+    ]
+    for subject in strange:
         refused(actor.asks("POST", "/authorize", {**question, "subject": subject}), "invalid")
     headers = dict.fromkeys(
         (
@@ -219,7 +222,7 @@ def test_a_star_of_a_projects_token_is_a_star_in_that_project(world: Served) -> 
             ("view", "mcptokens", "theirs/x"), ("view", "mcptokens", "*"), ("audit", "operations", "theirs"), ("audit", "operations", "*"), ("view", "instances", "theirs/gw"), ("view", "secrets", "*"),
         )
     ]  # fmt: skip
-    assert [False] * len(questions) == [one["allowed"] for one in made(agent.post("/authorize", questions), 200)]
+    assert [False] * len(questions) == allowed(agent, questions)
     # A person who owns one project cannot mint for another, nor give what reaches it.
     owner = world.user(
         "d38-owner", "role:edit,resource:projects,name:mine", "role:create,resource:mcptokens,name:mine", f"{RUN},name:mine"

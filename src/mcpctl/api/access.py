@@ -31,9 +31,10 @@ def bearer_of(request: Request) -> str:
     if not headers:
         raise MissingCredential("this needs 'Authorization: Bearer …': log in with 'mcpctl login', or use a token")
     scheme, _, bearer = headers[0].partition(" ")
-    if len(headers) > 1 or scheme.lower() != "bearer" or not bearer.strip():
+    bearer = bearer.strip(" \t")  # and not what else Unicode calls blank: a credential has one spelling
+    if len(headers) > 1 or scheme.lower() != "bearer" or not bearer:
         raise InvalidCredential("the Authorization header must be one 'Bearer …'")
-    return bearer.strip()
+    return bearer
 
 
 def source_of(request: Request, trusted_proxies: tuple[str, ...]) -> str:
