@@ -1,4 +1,4 @@
-"""What pages of results are made of: a budget with what was found, a table, a number with its unit, a median with its spread."""
+"""What pages of results are made of: a budget and what was found, a table, a number with its unit, a median with its spread."""
 
 from __future__ import annotations
 
