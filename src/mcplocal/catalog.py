@@ -8,7 +8,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Literal
 
-from mcpctl.wire.gateway import Upstream, Upstreams
+from mcpctl.wire.gateway import HealthCheck, Upstream, Upstreams
 from mcplocal.json_text import write
 from mcplocal.names import ToolNames
 
@@ -25,6 +25,7 @@ class ServerSpec:
     args: tuple[str, ...] = field(default=(), repr=False)
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     stateful: bool = False
+    health_check: HealthCheck | None = None
 
     @classmethod
     def of(cls, upstream: Upstream) -> ServerSpec:
@@ -38,6 +39,7 @@ class ServerSpec:
             args=tuple(upstream.args or ()),
             env=dict(upstream.env or {}),
             stateful=upstream.stateful,
+            health_check=upstream.health_check,
         )
 
     @cached_property

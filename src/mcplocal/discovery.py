@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final
@@ -19,6 +19,7 @@ import structlog
 from mcpctl.errors import Forbidden, Unauthenticated, Unavailable
 from mcplocal.catalog import ProjectServers, ServerSpec
 from mcplocal.control.control_plane import ControlPlane
+from mcplocal.control.journal import Journal
 from mcplocal.control.policy_feed import Change, PolicyFeed
 from mcplocal.control.report import Instance, Instances, Status
 from mcplocal.json_text import write
@@ -35,9 +36,15 @@ from mcplocal.wire import Era
 log = structlog.get_logger(__name__)
 
 MOST_PAGES: Final = 100
+MOST_LISTED: Final = 10_000
+"""Tools read of one server over all pages; of these ``MOST_TOOLS`` are offered."""
 LASTING_PAUSE: Final = 300.0
 """Seconds before a server is asked again whose failure somebody has to mend."""
 ATTEMPTS: Final = 5
+AT_MOST_EVERY: Final = 1.0
+"""Seconds between two questions for a list that its server keeps calling changed."""
+FAILURES_BORNE: Final = 3
+"""Failed attempts after which a server that has answered before counts as unreachable. One slow answer says little."""
 
 
 @dataclass(eq=False)
@@ -49,7 +56,9 @@ class Listing:
         version: changes when a good answer differs from the one before; 0 before the first.
         good_until: when it is time to ask again.
         asked_at: when it was last asked.
+        changed_at: when the server last said that its list has changed.
         error: of the last attempt, if it failed.
+        again: asks anew a moment after the server said so.
     """
 
     tools: tuple[Tool, ...] = ()
@@ -59,6 +68,8 @@ class Listing:
     error: UpstreamFailed | None = None
     failures: int = 0
     asked_at: float = 0.0
+    changed_at: float = 0.0
+    again: asyncio.TimerHandle | None = None
     latency_ms: float | None = None
 
     @property
@@ -86,14 +97,22 @@ class Discovery:
     """Keeps the servers of projects and the lists of servers."""
 
     def __init__(
-        self, settings: Settings, control_plane: ControlPlane, feed: PolicyFeed, pool: Pool, instances: Instances
+        self,
+        settings: Settings,
+        control_plane: ControlPlane,
+        feed: PolicyFeed,
+        pool: Pool,
+        instances: Instances,
+        journal: Journal,
     ) -> None:
-        """Ask servers through ``pool``, note how they fare in ``instances``."""
+        """Ask servers through ``pool``, note how they fare in ``instances``, and what there is to say of it in ``journal``."""
         self._settings = settings
         self._control_plane = control_plane
         self._feed = feed
         self._pool = pool
         self._instances = instances
+        self._journal = journal
+        self._listeners: list[Callable[[], None]] = []
         self._projects: dict[str, ProjectServers] = {}
         self._listings: dict[str, Listing] = {}
         self._offers: Recent[tuple[str, tuple[tuple[str, int], ...], str], Offer] = Recent(1000)
@@ -101,6 +120,10 @@ class Discovery:
         self._fetching_projects: SingleFlight[str, ProjectServers] = SingleFlight()
         self._fetching_lists: SingleFlight[str, None] = SingleFlight()
         feed.on_change(self._forget)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever what is offered may have changed."""
+        self._listeners.append(listener)
 
     @property
     def servers(self) -> list[ServerSpec]:
@@ -149,25 +172,67 @@ class Discovery:
             waiting = {flight: until for flight, until in waiting.items() if flight not in done and until > monotonic()}
         return self._offered(project)
 
-    async def refresh(self, spec: ServerSpec) -> None:
-        """Ask ``spec`` for its list now, unless it failed a moment ago."""
+    async def refresh(self, spec: ServerSpec, within: float | None = None) -> None:
+        """Ask ``spec`` for its list now, giving it ``within`` seconds, unless it failed a moment ago."""
         listing = self._listing(spec)
         if listing.error is None or listing.is_due:
-            await asyncio.shield(self._begin(spec, listing))
+            await asyncio.shield(self._begin(spec, listing, within))
 
-    def _begin(self, spec: ServerSpec, listing: Listing) -> asyncio.Task[None]:
+    def _begin(self, spec: ServerSpec, listing: Listing, within: float | None = None) -> asyncio.Task[None]:
         if not self._fetching_lists.is_under_way(spec.digest):
             listing.asked_at = monotonic()
-        return self._fetching_lists.start(spec.digest, lambda: self._fetch_list(spec))
+            if listing.version == 0 and listing.error is None:
+                self._instances.note(Instance(spec.name, "STARTING"))
+        return self._fetching_lists.start(spec.digest, lambda: self._fetch_list(spec, within or self._settings.start_timeout))
 
     def invalidate(self, spec: ServerSpec) -> None:
-        """The list of ``spec`` has changed: ask again when it is next needed, and serve the old one meanwhile."""
-        self._listing(spec).good_until = 0.0
+        """The list of ``spec`` has changed: ask again in a moment, and serve the old one meanwhile."""
+        listing = self._listing(spec)
+        listing.changed_at = now = monotonic()
+        self._ask_again(spec, listing, max(now, listing.asked_at + AT_MOST_EVERY))
+
+    def _ask_again(self, spec: ServerSpec, listing: Listing, when: float) -> None:
+        listing.good_until = min(listing.good_until, when)
+        if listing.again is None:
+            loop = asyncio.get_running_loop()
+            # Some servers say several times in a row that something has changed.
+            listing.again = loop.call_later(max(0.05, when - monotonic()), self._ask_now, spec, listing)
+
+    def _ask_now(self, spec: ServerSpec, listing: Listing) -> None:
+        listing.again = None
+        if listing.is_due and self._listings.get(spec.digest) is listing:
+            self._begin(spec, listing)
 
     def note_failure(self, spec: ServerSpec, error: UpstreamFailed) -> None:
-        """A call to ``spec`` failed."""
-        status: Status = "ERROR" if error.lasting else "UNREACHABLE"
-        self._instances.note(Instance(spec.name, status, error.detail, len(self._listing(spec).tools) or None))
+        """A request to ``spec`` failed."""
+        listing = self._listing(spec)
+        still_serves = listing.version > 0 and error.sent and listing.failures < FAILURES_BORNE
+        status: Status = "ERROR" if error.lasting else "DEGRADED" if still_serves else "UNREACHABLE"
+        self._instances.note(Instance(spec.name, status, error.detail, len(listing.tools) or None))
+        self._journal.note(spec, "gateway", f"failed: {error.detail}")
+
+    async def check(self, spec: ServerSpec, tool: str, arguments: Mapping[str, Any], within: float) -> None:
+        """Find out whether ``spec`` lives by calling a tool of it, over the connection that serves clients."""
+        begun = monotonic()
+        params = {"name": write(tool), "arguments": write(arguments)}
+        try:
+            answer = await self._pool.connection(spec).request(Call("tools/call", params, name=tool, timeout=within))
+        except UpstreamFailed as error:
+            self._listing(spec).failures += 1
+            self.note_failure(spec, error)
+            return
+        listing = self._listing(spec)
+        failed = answer.result.get("isError") if answer.result is not None else None
+        detail = "; ".join(f"{one.name} is not offered: {one.reason}" for one in listing.dropped)
+        status: Status = "DEGRADED" if detail else "RUNNING"
+        if answer.error is not None:
+            status, detail = "DEGRADED", f"its health check {tool!r} fails with JSON-RPC error {answer.error.code}"
+        elif failed is not None and failed.value is True:
+            status, detail = "DEGRADED", f"its health check {tool!r} fails"
+        if listing.error is None:
+            listing.failures = 0
+        latency = round((monotonic() - begun) * 1000, 1)
+        self._instances.note(Instance(spec.name, status, detail, len(listing.tools), latency))
 
     async def renew(self) -> None:
         """Fetch anew the projects that have changed, and forget lists and connections nobody needs any more."""
@@ -181,12 +246,17 @@ class Discovery:
         servers = self.servers
         wanted = {spec.digest for spec in servers}
         for digest in [digest for digest in self._listings if digest not in wanted]:
-            del self._listings[digest]
+            gone = self._listings.pop(digest)
+            if gone.again is not None:
+                gone.again.cancel()
         self._instances.keep_only(spec.name for spec in servers)
         self._pool.keep_only(servers)
 
     async def stop(self) -> None:
         """End what is under way."""
+        for listing in self._listings.values():
+            if listing.again is not None:
+                listing.again.cancel()
         await self._fetching_projects.stop()
         await self._fetching_lists.stop()
 
@@ -216,15 +286,20 @@ class Discovery:
                 raise Unavailable("the gateway may not ask the control plane about this project") from refusal
             if not self._feed.is_superseded(found.revision, found.topics):
                 self._projects[name] = found
+                self._tell()
                 return found
             await asyncio.sleep(0.02 * 2**attempt)
         raise Unavailable("the control plane keeps answering with what it has already replaced")
 
-    async def _fetch_list(self, spec: ServerSpec) -> None:
+    async def _fetch_list(self, spec: ServerSpec, within: float) -> None:
         listing = self._listing(spec)
         begun = monotonic()
         try:
-            listed, ttl = await self._ask(spec)
+            async with asyncio.timeout(within):
+                listed, ttl = await self._ask(spec, within)
+        except TimeoutError:
+            self._failed(spec, listing, UpstreamFailed(f"no tool list within {within:g} s", sent=True))
+            return
         except UpstreamFailed as error:
             self._failed(spec, listing, error)
             return
@@ -236,12 +311,16 @@ class Discovery:
         for tool in dropped:
             if tool not in listing.dropped:
                 log.warning("a tool is not offered", server=spec.name, tool=tool.name, why=tool.reason)
+                self._journal.note(spec, "gateway", f"the tool {tool.name} is not offered: {tool.reason}")
         if listing.version == 0 or (tools, dropped) != (listing.tools, listing.dropped):
             self._versions += 1
             listing.version = self._versions
             listing.tools, listing.dropped = tools, dropped
+            self._tell()
         listing.error, listing.failures = None, 0
         listing.good_until = monotonic() + ttl
+        if listing.changed_at >= begun:  # while it was being asked; the answer may be of before
+            self._ask_again(spec, listing, begun + AT_MOST_EVERY)
         listing.latency_ms = round((monotonic() - begun) * 1000, 1)
         detail = "; ".join(f"{tool.name} is not offered: {tool.reason}" for tool in dropped)
         status: Status = "DEGRADED" if dropped else "RUNNING"
@@ -257,16 +336,17 @@ class Discovery:
         log.warning("an upstream gives no tool list", server=spec.name, why=error.detail, again_in=round(pause, 1))
         self.note_failure(spec, error)
 
-    async def _ask(self, spec: ServerSpec) -> tuple[list[Any], float]:
+    async def _ask(self, spec: ServerSpec, within: float) -> tuple[list[Any], float]:
         """Every page of the server's list, and for how many seconds it may be used."""
         connection = self._pool.connection(spec)
         listed: list[Any] = []
         ttl = self._settings.list_ttl
         cursors: set[str] = set()
         cursor: str | None = None
+        size = 0
         for _ in range(MOST_PAGES):
             params = {} if cursor is None else {"cursor": write(cursor)}
-            answer = await connection.request(Call("tools/list", params, timeout=self._settings.start_timeout))
+            answer = await connection.request(Call("tools/list", params, timeout=within))
             if answer.result is None:
                 code = answer.error.code if answer.error else None
                 if code == -32601 and cursor is None:
@@ -276,6 +356,9 @@ class Discovery:
             if not isinstance(page, list):
                 raise UpstreamFailed("its answer to tools/list has no list of tools")
             listed += page
+            size += answer.size
+            if size > self._settings.max_response_bytes or len(listed) > MOST_LISTED:
+                raise UpstreamFailed("its tool list is too long to be kept")
             ttl = min(ttl, _ttl(answer.era, answer.result.get("ttlMs"), ttl))
             following = answer.result["nextCursor"].value if "nextCursor" in answer.result else None
             if not isinstance(following, str):
@@ -290,6 +373,11 @@ class Discovery:
         for project in self._projects.values():
             if change.touches(project.topics):
                 project.superseded = True
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
 
 def _ttl(era: Era, said: Any, otherwise: float) -> float:

@@ -9,6 +9,7 @@ import structlog
 
 from mcplocal.control.audit_spool import AuditSpool
 from mcplocal.control.control_plane import ControlPlane
+from mcplocal.control.journal import Journal
 from mcplocal.control.policy_feed import PolicyFeed
 from mcplocal.control.report import Instances
 from mcplocal.discovery import Discovery
@@ -38,12 +39,12 @@ class Gateway:
         self.control_plane = ControlPlane(settings)
         self.feed = PolicyFeed(self.control_plane)
         self.gate = Gate(settings, self.control_plane, self.feed)
-        self.pool = Pool(settings, lambda spec: self.discovery.invalidate(spec))
-        instances = Instances()
-        self.discovery = Discovery(settings, self.control_plane, self.feed, self.pool, instances)
+        journal, instances = Journal(), Instances()
+        self.pool = Pool(settings, lambda spec: self.discovery.invalidate(spec), journal.note)
+        self.discovery = Discovery(settings, self.control_plane, self.feed, self.pool, instances, journal)
         self.audit = AuditSpool(self.control_plane, settings.name, settings.state_dir)
         self.router = Router(settings, self.discovery, self.pool, self.audit, on_decision)
-        self.liveness = Liveness(settings, self.control_plane, self.feed, self.discovery, instances)
+        self.liveness = Liveness(settings, self.control_plane, self.feed, self.discovery, self.pool, instances, journal)
 
     async def __aenter__(self) -> Gateway:
         """Start: follow the control plane, deliver events, look after the servers."""

@@ -170,7 +170,7 @@ def test_what_a_call_brings_after_its_token_was_revoked_is_for_nobody(world: Wor
     endpoint = world.gateway().as_(token["token"])
     name = f"{project.servers[0]}__echo"
     assert endpoint.call(name).status_code == 200
-    upstream.answer = lambda _: (project.revoke(token), time.sleep(0.6), '{"content":[{"type":"text","text":"secret"}]}')[2]  # type: ignore[func-returns-value]
+    upstream.answer = lambda _: (project.revoke(token), time.sleep(1.1), '{"content":[{"type":"text","text":"secret"}]}')[2]  # type: ignore[func-returns-value]
     answer = endpoint.call(name)
     assert "secret" not in answer.text
 
@@ -189,7 +189,7 @@ def test_a_token_revoked_while_its_server_was_being_connected_calls_nothing(worl
         if body.get("method") == "initialize" and not revoked:
             project.revoke(token)
             revoked.append(token["id"])
-            time.sleep(0.6)
+            time.sleep(1.1)
         return real(request, body)
 
     upstream._legacy = slowly  # type: ignore[method-assign]

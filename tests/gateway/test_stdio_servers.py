@@ -29,6 +29,8 @@ CHILD = textwrap.dedent(
         away = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], **away)
     print("hello from", era, file=sys.stderr, flush=True)
+    if habit == "tells":
+        print("my key is", os.environ["API_KEY"], file=sys.stderr, flush=True)
     if habit == "stillborn":
         sys.exit(3)
     def say(**message):

@@ -63,6 +63,16 @@ class Instances:
             del self._known[server]
             self.changed = True
 
+    def status_of(self, server: str) -> Status | None:
+        """The status of one server; ``None`` if nothing is known of it."""
+        known = self._known.get(server)
+        return known.status if known is not None else None
+
+    @property
+    def servers(self) -> list[str]:
+        """The names of the servers of which anything is known."""
+        return sorted(self._known)
+
     def as_json(self) -> list[dict[str, Any]]:
         """Everything known, by name."""
-        return [self._known[server].as_json() for server in sorted(self._known)]
+        return [self._known[server].as_json() for server in self.servers]

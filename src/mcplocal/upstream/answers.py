@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from mcplocal.json_text import Members, NotJson, read_object
 from mcplocal.wire import Era
@@ -54,6 +54,10 @@ class Message:
 Notify = Callable[[str, Members], None]
 """Called with the method and parameters of each notification that belongs to a request under way. It must not wait:
 whoever calls it is reading for other requests too."""
+
+
+Note = Callable[[Literal["stderr", "gateway"], str], None]
+"""Takes one line of a server's log: what it wrote to standard error, or what the gateway says of it."""
 
 
 class UpstreamFailed(Exception):

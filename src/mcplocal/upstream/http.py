@@ -25,7 +25,7 @@ from mcplocal.json_text import NotJson, decode
 from mcplocal.settings import Settings
 from mcplocal.single_flight import SingleFlight
 from mcplocal.upstream import era as eras
-from mcplocal.upstream.answers import Answer, Message, UpstreamFailed, read_message
+from mcplocal.upstream.answers import Answer, Message, Note, UpstreamFailed, read_message
 from mcplocal.upstream.era import Call
 from mcplocal.upstream.network_guard import AddressRefused, NetworkGuard
 from mcplocal.wire import Era
@@ -80,9 +80,17 @@ class HttpConnection:
     """One server over Streamable HTTP."""
 
     def __init__(
-        self, spec: ServerSpec, session: aiohttp.ClientSession, settings: Settings, changed: Callable[[], None]
+        self, spec: ServerSpec, session: aiohttp.ClientSession, settings: Settings, changed: Callable[[], None], note: Note
     ) -> None:
-        """Reach ``spec`` through ``session``; ``changed`` is called when the server says that its tools have."""
+        """Reach ``spec`` through ``session``.
+
+        Args:
+            spec: the server.
+            session: the HTTP client.
+            settings: the settings in force.
+            changed: called when the server says that its tools have changed.
+            note: takes what there is to say of the connection.
+        """
         self.spec = spec
         self._changed = changed
         self._session = session
@@ -91,8 +99,9 @@ class HttpConnection:
         self._connecting: SingleFlight[str, Link] = SingleFlight()
         self._ids = itertools.count(1)
         self._aside: set[asyncio.Task[None]] = set()
-        self.log_lines: tuple[str, ...] = ()
+        self._note = note
         self.busy = 0
+        self.answered = 0
 
     async def ready(self) -> Era:
         """The server's era, finding it out and shaking hands if that has not been done.
@@ -158,6 +167,7 @@ class HttpConnection:
             raise UpstreamFailed(f"it does not answer within {self._settings.start_timeout:g} s") from None
         self._link = link
         log.info("upstream connected", server=self.spec.name, era=link.era.value, revision=link.version)
+        self._note("gateway", f"connected, speaking revision {link.version}")
         return link
 
     async def _discover(self) -> Link | None:
@@ -188,6 +198,7 @@ class HttpConnection:
                 raise _Rejected(reply)
         if reply.message is None or (reply.status >= 400 and error is None):
             raise self._unusable(reply)
+        self.answered += 1
         return reply.message.answer(link.era)
 
     def _refusal(self, reply: Reply) -> Answer:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import aiohttp
 
@@ -16,19 +17,23 @@ from mcplocal.upstream.answers import Answer
 from mcplocal.upstream.era import Call
 from mcplocal.upstream.http import HttpConnection, client_session
 from mcplocal.upstream.network_guard import NetworkGuard
+from mcplocal.upstream.reaper import Reaper
 from mcplocal.upstream.stdio import StdioConnection
 from mcplocal.upstream.stdio_guard import StdioGuard
 from mcplocal.wire import Era
 
 
 class Connection(Protocol):
-    """What both transports offer."""
+    """What both transports offer.
+
+    Attributes:
+        spec: the server.
+        answered: how many requests it has answered.
+    """
 
     spec: ServerSpec
 
-    @property
-    def log_lines(self) -> tuple[str, ...]:
-        """The last lines a child wrote to stderr; none over HTTP."""
+    answered: int
 
     @property
     def busy(self) -> int:
@@ -42,6 +47,10 @@ class Connection(Protocol):
 
     async def close(self) -> None:
         """End it."""
+
+
+NoteOf = Callable[[ServerSpec, Literal["stderr", "gateway"], str], None]
+"""Takes one line of the log of a server."""
 
 
 class Key(NamedTuple):
@@ -68,10 +77,18 @@ class _Pooled:
 class Pool:
     """Opens, keeps and closes connections."""
 
-    def __init__(self, settings: Settings, changed: Callable[[ServerSpec], None]) -> None:
-        """Build an empty pool; ``changed`` is called when a server says that its tools have changed."""
+    def __init__(self, settings: Settings, changed: Callable[[ServerSpec], None], note: NoteOf) -> None:
+        """Build an empty pool.
+
+        Args:
+            settings: the settings in force.
+            changed: called when a server says that its tools have changed.
+            note: takes each line of a server's log.
+        """
         self._settings = settings
         self._changed = changed
+        self._note = note
+        self._reaper = Reaper()
         self._stdio_guard = StdioGuard(settings.stdio_allow)
         self._network_guard = NetworkGuard(settings.upstream_networks)
         self._session: aiohttp.ClientSession | None = None
@@ -96,11 +113,12 @@ class Pool:
         def changed() -> None:
             self._changed(spec)
 
+        note = partial(self._note, spec)
         if spec.transport == "stdio":
-            return StdioConnection(spec, self._stdio_guard, self._settings, changed)
+            return StdioConnection(spec, self._stdio_guard, self._reaper, self._settings, changed, note)
         if self._session is None:
             self._session = client_session(self._network_guard, self._settings)
-        return HttpConnection(spec, self._session, self._settings, changed)
+        return HttpConnection(spec, self._session, self._settings, changed, note)
 
     def release(self, holder: str) -> None:
         """Close what holds the state of a session that ended."""
@@ -124,14 +142,15 @@ class Pool:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    def log_lines(self, server: str) -> list[str]:
-        """What the children of ``server`` wrote to stderr last."""
-        return [line for key, pooled in self._pooled.items() if key.server == server for line in pooled.connection.log_lines]
+    def answered(self, spec: ServerSpec) -> int:
+        """How many requests ``spec`` has answered over the connections there are."""
+        return sum(pooled.connection.answered for key, pooled in self._pooled.items() if key.digest == spec.digest)
 
     async def close(self) -> None:
         """Close everything, children included."""
         for key in list(self._pooled):
             self._close_later(key)
         await asyncio.gather(*self._closing, return_exceptions=True)
+        await self._reaper.close()
         if self._session is not None:
             await self._session.close()

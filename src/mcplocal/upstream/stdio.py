@@ -15,7 +15,6 @@ import shutil
 import signal
 import tempfile
 from asyncio.subprocess import PIPE, Process
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,8 +30,9 @@ from mcplocal.json_text import NotJson, decode
 from mcplocal.settings import Settings
 from mcplocal.single_flight import SingleFlight
 from mcplocal.upstream import era as eras
-from mcplocal.upstream.answers import Answer, Message, UpstreamFailed, read_message
+from mcplocal.upstream.answers import Answer, Message, Note, UpstreamFailed, read_message
 from mcplocal.upstream.era import Call
+from mcplocal.upstream.reaper import Reaper
 from mcplocal.upstream.stdio_guard import StdioGuard
 from mcplocal.wire import UNSUPPORTED_VERSION, Era
 
@@ -45,8 +45,12 @@ LONGEST_PAUSE: Final = 60.0
 GRACE: Final = 2.0
 """Seconds a child has to leave after its stdin closed, and again after SIGTERM."""
 
-KEPT_LINES: Final = 500
-LONGEST_LINE: Final = 2000
+LONGEST_LINE: Final = 1000
+CHUNK: Final = 1 << 16
+PER_CHUNK: Final = 200
+"""Lines taken of one chunk of standard error; a child that writes more at once loses the older ones."""
+PAUSE: Final = 0.01
+"""Seconds between full chunks of standard error, so that a child that floods it holds nobody else up."""
 
 
 @dataclass(eq=False)
@@ -69,10 +73,28 @@ class Child:
 class StdioConnection:
     """One server as a child process."""
 
-    def __init__(self, spec: ServerSpec, guard: StdioGuard, settings: Settings, changed: Callable[[], None]) -> None:
-        """Run ``spec`` if ``guard`` lets it; ``changed`` is called when the server says that its tools have."""
+    def __init__(
+        self,
+        spec: ServerSpec,
+        guard: StdioGuard,
+        reaper: Reaper,
+        settings: Settings,
+        changed: Callable[[], None],
+        note: Note,
+    ) -> None:
+        """Run ``spec`` if ``guard`` lets it.
+
+        Args:
+            spec: the server.
+            guard: says what may be started.
+            reaper: ends the child if the gateway is killed.
+            settings: the settings in force.
+            changed: called when the server says that its tools have changed.
+            note: takes each line that it writes to standard error, and what happens to it.
+        """
         self.spec = spec
         self._guard = guard
+        self._reaper = reaper
         self._settings = settings
         self._changed = changed
         self._child: Child | None = None
@@ -83,12 +105,8 @@ class StdioConnection:
         self._not_before = 0.0
         self._closed = False
         self._endings: set[asyncio.Task[None]] = set()
-        self._stderr: deque[str] = deque(maxlen=KEPT_LINES)
-
-    @property
-    def log_lines(self) -> tuple[str, ...]:
-        """The last lines the server wrote to stderr, over all its lives."""
-        return tuple(self._stderr)
+        self._note = note
+        self.answered = 0
 
     @property
     def busy(self) -> int:
@@ -115,6 +133,7 @@ class StdioConnection:
                 message = await self._ask(child, call, child.era)
         except TimeoutError:
             raise UpstreamFailed(f"no answer within {call.timeout:g} s", sent=True) from None
+        self.answered += 1
         return message.answer(child.era)
 
     async def close(self) -> None:
@@ -139,6 +158,7 @@ class StdioConnection:
             argv, environment = self._guard.command(self.spec), self._guard.environment(self.spec)
         except Forbidden as refusal:
             raise UpstreamFailed(refusal.detail, lasting=True) from None
+        await self._reaper.ready()
         directory = tempfile.mkdtemp(prefix="mcplocal-")
         try:
             process = await asyncio.create_subprocess_exec(
@@ -150,10 +170,12 @@ class StdioConnection:
             raise UpstreamFailed(f"it cannot be started: {type(error).__name__}") from error
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise UpstreamFailed("it has no pipes")
+        self._reaper.guard(process.pid)
         child = Child(process, process.stdin, process.stdout, process.stderr, directory)
         self._aside(child, self._read(child))
         self._aside(child, self._drain(child))
         log.info("stdio server started", server=self.spec.name, pid=process.pid)
+        self._note("gateway", f"started as process {process.pid}")
         try:
             async with asyncio.timeout(self._settings.start_timeout):
                 child.era = self._known_era = await self._shake_hands(child)
@@ -250,13 +272,16 @@ class StdioConnection:
 
     async def _drain(self, child: Child) -> None:
         rest = b""
-        while chunk := await child.stderr.read(1 << 16):
+        while chunk := await child.stderr.read(CHUNK):
             *lines, rest = (rest + chunk).split(b"\n")
-            for line in [*lines, *([rest] if len(rest) > LONGEST_LINE else [])]:
-                self._stderr.append(line[:LONGEST_LINE].decode(errors="replace"))
-            rest = b"" if len(rest) > LONGEST_LINE else rest
+            if len(rest) > LONGEST_LINE:
+                lines, rest = [*lines, rest], b""
+            for line in lines[-PER_CHUNK:]:
+                self._note("stderr", line[:LONGEST_LINE].decode(errors="replace").rstrip("\r"))
+            if len(chunk) == CHUNK:
+                await asyncio.sleep(PAUSE)
         if rest:
-            self._stderr.append(rest.decode(errors="replace"))
+            self._note("stderr", rest.decode(errors="replace"))
 
     def _count_failure(self) -> None:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures)
@@ -300,7 +325,9 @@ class StdioConnection:
         await asyncio.gather(*tasks, return_exceptions=True)
         process._transport.close()  # type: ignore[attr-defined]
         shutil.rmtree(child.directory, ignore_errors=True)
+        self._reaper.release(process.pid)
         log.info("stdio server ended", server=self.spec.name, pid=process.pid, status=process.returncode, why=why)
+        self._note("gateway", f"process {process.pid} ended with status {process.returncode}: {why}")
 
 
 class _LineTooLong(ValueError):
