@@ -194,3 +194,20 @@ def test_under_a_priority_the_first_line_decides_and_under_subject_priority_the_
     assert allowed is ruling.allowed
     assert ruling.rule is not None
     assert ("User:a" if allowed else "Group:x") == ruling.rule.origin
+
+
+@given(st.sampled_from(EFFECTS), expressions(COMPILABLE), MEMBERSHIPS, ROLE_LINKS, rules(), REQUESTS)
+def test_where_casbin_names_a_deciding_line_it_is_the_one_we_name(
+    effect: str, matcher: str, groups: set[str], links: set[tuple[str, str]], lines: list[Rule], asked: list[tuple[str, ...]]
+) -> None:
+    numbered = [line._replace(origin=str(number)) for number, line in enumerate(lines)]
+    text = model_text(effect, matcher)
+    casbin_itself = stock(text, groups, links, numbered)
+    ours = Slice(PolicyModel(text), Roles(links), "User:a", groups, numbered)
+    for request in asked:
+        try:
+            allowed, line = casbin_itself.enforce_ex(*request)
+        except Exception:  # what the matcher raises is held against ours above
+            continue
+        if line:
+            assert (allowed, list(line)) == ours.enforce_ex(*request)
