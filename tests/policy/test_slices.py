@@ -158,6 +158,12 @@ def test_an_empty_slice_denies(model: PolicyModel) -> None:
     assert not Slice(model, SHIPPED.roles, "", [], []).enforce("", "", "", "")
 
 
+def test_an_empty_slice_denies_even_under_a_matcher_that_is_true_of_anything() -> None:
+    """Without any line stock Casbin evaluates its matcher against empty strings, and takes a yes for an allow."""
+    always = PolicyModel(MODEL_TEXT[: MODEL_TEXT.index("m = g(")] + "m = 1 == 1\n")
+    assert not any(answers(Slice(always, SHIPPED.roles, "User:alice", [], [])))
+
+
 @MODELS
 def test_the_deciding_line_is_the_first_matching_deny_else_the_first_matching_allow(model: PolicyModel) -> None:
     one = alices(model)

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if given.list:
         for weakening in wanted:
-            print(f"{weakening.id:<32}{weakening.takes_out}")
+            print(f"{weakening.id:<40}{weakening.takes_out}")
         return 0
     begun = monotonic()
     with TemporaryDirectory(prefix="weakenings-") as directory:
@@ -88,7 +88,7 @@ def _tried(copies: Sequence[Copy], wanted: Sequence[Weakening], *, verbose: bool
 
 
 def _line(trial: Trial, *, verbose: bool) -> str:
-    line = f"{trial.verdict:<9} {trial.weakening.id:<32}{trial.seconds:5.1f} s  {trial.by}".rstrip()
+    line = f"{trial.verdict:<9} {trial.weakening.id:<40}{trial.seconds:5.1f} s  {trial.by}".rstrip()
     if trial.verdict == "SURVIVED":
         line += f"  {trial.weakening.takes_out} And no test noticed."
     if trial.because and (verbose or trial.verdict == "BROKEN"):

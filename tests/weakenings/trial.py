@@ -106,7 +106,8 @@ class Copy:
             witness.OUTCOME: str(outcome),
             witness.MODULE: module or "",
         }
-        command = [sys.executable, "-m", "pytest", "-q", "-p", witness.__name__, "-p", "no:cacheprovider", "--tb=short", *what]
+        plugins = ["-p", witness.__name__, "-p", "no:cacheprovider", "-p", "no:schemathesis"]  # the last takes long to import
+        command = [sys.executable, "-m", "pytest", "-q", "--tb=short", *plugins, *what]
         try:
             done = subprocess.run(
                 command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=patience, check=False
