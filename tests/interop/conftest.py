@@ -26,7 +26,7 @@ from tests.gateway.conftest import (  # noqa: F401 - fixtures
 )
 from tests.gateway.test_story import until
 from tests.interop.agents import Call, Door, Visit, python_sdk, use
-from tests.interop.packages import has_npm, npm_packages, python_server
+from tests.interop.packages import PYTHON_SERVERS, has_npm, install_all, npm_packages, python_server
 from tests.serving import Served
 
 NO_NPM = "NPM IS MISSING: what comes from it was NOT tested; install Node 20 or newer with npm"
@@ -81,9 +81,8 @@ class Stage:
         """How a server over stdio is started."""
         if kind == "everything-stdio":
             return ["node", everything(), "stdio"]
-        if kind == "git":
-            return [str(python_server("mcp-server-git")), "--repository", str(self.repository)]
-        return [str(python_server("mcp-server-time")), "--local-timezone", "UTC"]
+        options = ["--repository", str(self.repository)] if kind == "git" else ["--local-timezone", "UTC"]
+        return [str(python_server(kind)), *options]
 
     def foreign(self, kind: str) -> Foreign:
         """A server for all tests, running or ready to be started by the gateway."""
@@ -144,12 +143,13 @@ def stage(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stage]:
     """A gateway that may start the servers of these tests, and a repository for one of them."""
+    install_all()
     with ExitStack() as stack:
         world = World(gateway_control_plane, gateway_credential, tmp_path_factory.mktemp("interop"), stack)
         repository = world.tmp_path / "repository"
         make_repository(repository)
         stage = Stage(world, Endpoint(None, "", None), repository)  # type: ignore[arg-type]
-        kinds = ["time", "git", *(["everything-stdio"] if has_npm() else [])]
+        kinds = [*PYTHON_SERVERS, *(["everything-stdio"] if has_npm() else [])]
         stage.endpoint = world.gateway(stdio_allow=[stage.argv(kind) for kind in kinds], list_timeout=STARTING)
         yield stage
 

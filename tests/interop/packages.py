@@ -12,13 +12,19 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
 INSTALLED = HERE.parent.parent / ".interop"
 
-PYTHON_SERVERS = {"mcp-server-time": "2026.10.19", "mcp-server-git": "2026.10.19"}
-"""Servers from PyPI; each has an environment of its own, as their users give it to them."""
+PYTHON_SERVERS = {
+    "time": ["mcp-server-time==2026.10.19"],
+    "time-legacy": ["mcp-server-time==2026.1.26", "mcp==1.30.0"],
+    "git": ["mcp-server-git==2026.10.19"],
+}
+"""Servers from PyPI, first the one whose program is meant. Each has an environment of its own, as its users give it; one is
+of the time before 2026-07-28, on the SDK of then."""
 
 
 def has_npm() -> bool:
@@ -50,16 +56,26 @@ def client_scripts() -> Path:
     return once("clients", b"".join(script.read_bytes() for script in scripts) + bytes(modules), install)
 
 
-def python_server(name: str) -> Path:
+def python_server(kind: str) -> Path:
     """The program of one of ``PYTHON_SERVERS``."""
-    requirement = f"{name}=={PYTHON_SERVERS[name]}"
+    requirements = PYTHON_SERVERS[kind]
 
     def install(where: Path) -> None:
         venv.create(where, with_pip=False, symlinks=True)
         pip = [sys.executable, "-m", "pip", "--python", str(where / "bin" / "python"), "--disable-pip-version-check"]
-        run([*pip, "install", "--quiet", requirement], where)
+        run([*pip, "install", "--quiet", "--no-compile", *requirements], where)
 
-    return once(name, f"{requirement} {sys.version}".encode(), install) / "bin" / name
+    return once(kind, f"{requirements} {sys.version}".encode(), install) / "bin" / requirements[0].partition("==")[0]
+
+
+def install_all() -> None:
+    """Have everything there, all at the same time: downloading leaves the machine idle."""
+    with ThreadPoolExecutor() as pool:
+        begun = [pool.submit(python_server, kind) for kind in PYTHON_SERVERS]
+        if has_npm():
+            npm_packages()
+        for one in begun:
+            one.result()
 
 
 def once(name: str, wanted: bytes, install: Callable[[Path], None]) -> Path:

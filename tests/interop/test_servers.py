@@ -26,17 +26,16 @@ EVERYTHING: list[Call] = [
     LONG,
     ("simulate-research-query", {"topic": "python"}),
 ]
+TIME: list[Call] = [
+    ("convert_time", {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Kathmandu"}),
+    ("convert_time", {"source_timezone": "Mars/Olympus", "time": "12:00", "target_timezone": "UTC"}),
+    ("convert_time", {}),
+]
 CASES: dict[str, tuple[list[str], list[Call]]] = {
     "everything-http": (["echo", "get-env", "get-resource-reference", "toggle-simulated-logging"], EVERYTHING),
     "everything-stdio": (["echo", "get-env", "get-resource-reference", "toggle-simulated-logging"], EVERYTHING),
-    "time": (
-        ["get_current_time", "convert_time"],
-        [
-            ("convert_time", {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Kathmandu"}),
-            ("convert_time", {"source_timezone": "Mars/Olympus", "time": "12:00", "target_timezone": "UTC"}),
-            ("convert_time", {}),
-        ],
-    ),
+    "time": (["get_current_time", "convert_time"], TIME),
+    "time-legacy": (["get_current_time", "convert_time"], TIME),
     "git": (
         ["git_status", "git_log", "git_diff_unstaged", "git_commit"],
         [
