@@ -46,6 +46,13 @@ def test_every_path_that_architecture_names_exists() -> None:
     assert len(named) > 20
 
 
+def test_every_test_that_security_names_exists() -> None:
+    named = re.findall(r"`(tests/[^`\s:]*)(?:::(\w+))?`", (ROOT / "SECURITY.md").read_text())
+    there = {path: (ROOT / path).read_text() if (ROOT / path).is_file() else "" for path, _ in named if (ROOT / path).exists()}
+    assert [] == [f"{path}::{name}" for path, name in named if path not in there or (name and f"def {name}(" not in there[path])]
+    assert len(named) > 30
+
+
 def test_every_room_has_its_row_in_architecture() -> None:
     rooms = sorted({f"{path.parent}/" for path in TRACKED if path.parts[0] == "src" and path.name == "__init__.py"})
     assert [] == [room for room in rooms if room not in ARCHITECTURE and room != "src/mcpctl/"]
