@@ -7,7 +7,7 @@ sees. The sentence in ``detail`` is for a person and says what to do.
 ::
 
     Problem
-    ├── InvalidInput ─┬─ MalformedBody · InvalidName · InvalidBinding · InvalidSetting · InvalidPolicy
+    ├── InvalidInput ─┬─ MalformedRequest · MalformedBody · InvalidName · InvalidBinding · InvalidSetting · InvalidPolicy
     │                 └─ TooLarge · UnsupportedMedia · NotAcceptable
     ├── Unauthenticated ── MissingCredential · InvalidCredential · WrongPassword
     ├── Forbidden ──────── CeilingExceeded · WrongOrigin
@@ -86,6 +86,14 @@ class InvalidInput(Problem):
     status = 422
     exit_code = 2
     jsonrpc_code = -32602
+
+
+class MalformedRequest(InvalidInput):
+    """The bytes are no HTTP/1.1 request: the request line, a header or the framing of the body cannot be read."""
+
+    code = "malformed_request"
+    title = "This is no request"
+    status = 400
 
 
 class MalformedBody(InvalidInput):

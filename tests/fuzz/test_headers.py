@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from urllib.parse import quote_from_bytes, urlsplit
 
@@ -63,6 +64,14 @@ def test_no_header_whatsoever_is_a_fault_of_the_server(shared: Served, headers: 
     for first in (b"POST /api/v1/auth/login HTTP/1.1", b"GET /api/v1/users HTTP/1.1"):
         answer = ask(shared, first + b"\r\nConnection: close" + lines, raw)
         assert answer == b"" or answer[9:10] in (b"1", b"2", b"4"), answer  # silence: the request never came to its end
+        assert answer == b"" or not answer.startswith(b"HTTP/1.1 4") or b"application/problem+json" in answer, answer
+
+
+@pytest.mark.parametrize("head", [b"\x16\x03\x01", b"GET / HTTP/1.1\r\nTransfer-Encoding: spoilt", b"GET / HTTP/1.1\r\nA b: c"])
+def test_what_is_no_request_is_a_problem_as_any_other(served_on_sqlite: Served, head: bytes) -> None:
+    answered, _, body = ask(served_on_sqlite, head).partition(b"\r\n\r\n")
+    assert b"HTTP/1.1 400 Bad Request" == answered.partition(b"\r\n")[0]
+    assert "malformed_request" == json.loads(body)["code"]
 
 
 @few

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from mcpctl.errors import InvalidSetting
-from mcpctl.server.one_write import OneWrite
+from mcpctl.server.http_protocol import HttpProtocol
 
 DRAIN_SECONDS: Final = 10
 
@@ -42,7 +42,7 @@ class Listener(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=OneWrite,
+                http=HttpProtocol,
                 log_config=None,
                 access_log=False,
                 lifespan="on",

@@ -1,11 +1,17 @@
-"""One write for one answer. uvicorn hands head and body of it to the transport one after the other, and each is a system call."""
+"""uvicorn's HTTP/1.1 with two differences: one write for one answer, and what is no request is a problem like any other.
+
+uvicorn hands head and body of an answer to the transport one after the other, and each is a system call.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from mcpctl.errors import MalformedRequest
 
 
 class _Joining:
@@ -42,9 +48,20 @@ class _Joining:
         return getattr(self._transport, name)
 
 
-class OneWrite(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 over such a transport."""
+class HttpProtocol(HttpToolsProtocol):
+    """One connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to serve a connection."""
         super().connection_made(cast("asyncio.Transport", _Joining(transport, self.loop)))
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - in words of our own
+        """Answer bytes that are no HTTP request, which no application ever sees, and hang up."""
+        problem = MalformedRequest("this is no HTTP/1.1 request: its line, a header or its framing cannot be read")
+        body = json.dumps(problem.as_json()).encode()
+        head = (
+            f"HTTP/1.1 {problem.status} Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
+            "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
