@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-import aiohttp
 import structlog
-from multidict import CIMultiDict
 
 from mcplocal import wire
 from mcplocal.catalog import ServerSpec
@@ -27,7 +25,8 @@ from mcplocal.single_flight import SingleFlight
 from mcplocal.upstream import era as eras
 from mcplocal.upstream.answers import Answer, Message, Note, UpstreamFailed, read_message
 from mcplocal.upstream.era import Call
-from mcplocal.upstream.network_guard import AddressRefused, NetworkGuard
+from mcplocal.upstream.http_client import HttpClient, Target
+from mcplocal.upstream.http_exchange import Response
 from mcplocal.wire import Era
 
 log = structlog.get_logger(__name__)
@@ -38,16 +37,17 @@ OWN_ERRORS: Final = frozenset({wire.METHOD_NOT_FOUND, wire.INVALID_PARAMS, wire.
 LONGEST_REFUSAL: Final = 1 << 20
 
 
-def client_session(guard: NetworkGuard, settings: Settings) -> aiohttp.ClientSession:
-    """The one HTTP client for all upstreams: guarded, without cookies, never following anything."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15, ttl_dns_cache=10, socket_factory=guard.socket)
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_timeout),
-        headers={"User-Agent": f"mcplocal/{wire.IMPLEMENTATION['version']}", "Accept-Encoding": "identity"},
-        trust_env=False,
-    )
+_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+
+OF_EVERY_REQUEST: Final = {
+    "User-Agent": f"mcplocal/{wire.IMPLEMENTATION['version']}",
+    "Content-Type": "application/json",
+    "Accept": f"application/json, {MEDIA_TYPE}",
+    "Accept-Encoding": "identity",
+}
+FRAMING: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
+"""What no configuration says: it is about this hop."""
 
 
 @dataclass(frozen=True)
@@ -80,22 +80,24 @@ class HttpConnection:
     """One server over Streamable HTTP."""
 
     def __init__(
-        self, spec: ServerSpec, session: aiohttp.ClientSession, settings: Settings, changed: Callable[[], None], note: Note
+        self, spec: ServerSpec, client: HttpClient, settings: Settings, changed: Callable[[], None], note: Note
     ) -> None:
-        """Reach ``spec`` through ``session``.
+        """Reach ``spec`` through ``client``.
 
         Args:
             spec: the server.
-            session: the HTTP client.
+            client: the HTTP client.
             settings: the settings in force.
             changed: called when the server says that its tools have changed.
             note: takes what there is to say of the connection.
         """
         self.spec = spec
         self._changed = changed
-        self._session = session
+        self._client = client
+        self._heads: dict[Link, str] = {}
         self._settings = settings
         self._link: Link | None = None
+        self._target: Target | None = None
         self._connecting: SingleFlight[str, Link] = SingleFlight()
         self._ids = itertools.count(1)
         self._aside: set[asyncio.Task[None]] = set()
@@ -145,13 +147,9 @@ class HttpConnection:
         await self._connecting.stop()
         link, self._link = self._link, None
         if link is not None and link.session_id is not None:
-            headers = self._headers(link, None)
-            with suppress(aiohttp.ClientError, TimeoutError, OSError):
-                async with (
-                    asyncio.timeout(1),
-                    self._session.delete(self.spec.url or "", headers=headers, allow_redirects=False),
-                ):
-                    pass
+            with suppress(UpstreamFailed, TimeoutError):
+                async with asyncio.timeout(1):
+                    (await self._request("DELETE", link, None, b"")).close()
         for task in list(self._aside):
             task.cancel()
         await asyncio.gather(*self._aside, return_exceptions=True)
@@ -215,49 +213,69 @@ class HttpConnection:
         what = f"HTTP {reply.status}" if reply.status != 200 else "no JSON-RPC response"
         return UpstreamFailed(f"it answers with {what}", sent=reply.status not in (400, 404, 405, 406, 413, 415, 429))
 
-    def _headers(self, link: Link, call: Call | None) -> CIMultiDict[str]:
-        headers = CIMultiDict(self.spec.headers)
-        headers["Content-Type"] = "application/json"
-        headers["Accept"] = f"application/json, {MEDIA_TYPE}"
-        if link.version:
-            headers["MCP-Protocol-Version"] = link.version
-        if link.session_id is not None:
-            headers["Mcp-Session-Id"] = link.session_id
+    async def _request(self, method: str, link: Link, call: Call | None, body: bytes) -> Response:
+        """Send one request, once, and wait for the head of its answer."""
+        target = self._target
+        if target is None:
+            target = self._target = Target.of(self.spec.url or "")
+        head = self._heads.get(link) if call is None or not call.headers else None
+        if head is None:
+            head = self._head(link, call.headers if call is not None else {})
+            if call is None or not call.headers:
+                self._heads = {link: head}
+        lines = f"{method} {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nContent-Length: {len(body)}\r\n{head}"
         if call is not None and link.era is Era.MODERN:
-            headers["Mcp-Method"] = call.method
+            lines += f"Mcp-Method: {call.method}\r\n"
             if call.name is not None:
-                headers["Mcp-Name"] = call.name
-            headers.update(call.headers)
-        return headers
+                lines += _line("Mcp-Name", call.name)
+        return await self._client.send(target, f"{lines}\r\n".encode() + body)
+
+    def _head(self, link: Link, of_call: Mapping[str, str]) -> str:
+        """The headers that do not change from call to call, and those of this call, as lines."""
+        own = dict(OF_EVERY_REQUEST)
+        if link.version:
+            own["MCP-Protocol-Version"] = link.version
+        if link.session_id is not None:
+            own["Mcp-Session-Id"] = link.session_id
+        taken = {name.lower() for name in (*own, *of_call)} - {"user-agent"} | FRAMING
+        if link.era is Era.MODERN:
+            taken |= {wire.METHOD_HEADER, wire.NAME_HEADER}
+        configured = {name: value for name, value in self.spec.headers.items() if name.lower() not in taken}
+        if any(name.lower() == "user-agent" for name in configured):
+            del own["User-Agent"]
+        return "".join(_line(name, value) for name, value in {**configured, **own, **of_call}.items())
 
     async def _post(self, link: Link, call: Call) -> Reply:
         """Send ``call`` and wait for its response, on whichever of the two forms it comes."""
         identity = next(self._ids)
         body = eras.request_text(identity, call, link.era).encode()
-        connected = False
         try:
-            async with self._session.post(
-                self.spec.url or "", data=body, headers=self._headers(link, call), allow_redirects=False
-            ) as response:
-                connected = True
+            response = await self._request("POST", link, call, body)
+            try:
                 if response.status in (401, 403, 407):
                     raise self._unusable(Reply(response.status, None))
                 message = await self._response_to(identity, link, call, response)
-                return Reply(response.status, message, response.headers.get("Mcp-Session-Id"))
+                return Reply(response.status, message, response.headers.get(wire.SESSION_HEADER))
+            finally:
+                response.close()
         except asyncio.CancelledError:
             if link.era is Era.LEGACY and call.method not in (eras.INITIALIZE, eras.DISCOVER):
                 cancelled = {"requestId": identity, "reason": "the caller no longer waits"}
                 self._later(self._tell(link, eras.notification_text(eras.CANCELLED, cancelled)))
             raise
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, ssl.SSLError) as error:
-            raise _failure(error, connected) from error
+        except EventTooLong as error:
+            raise UpstreamFailed(f"it sends {error}", sent=True) from error
+        except (NotJson, UnicodeDecodeError) as error:
+            raise UpstreamFailed("its answer is not a JSON-RPC message", sent=True) from error
 
-    async def _response_to(self, identity: int, link: Link, call: Call, response: aiohttp.ClientResponse) -> Message | None:
-        media_type = response.content_type
+    async def _response_to(self, identity: int, link: Link, call: Call, response: Response) -> Message | None:
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise UpstreamFailed("its answer is compressed, which was not asked for", sent=True)
         if media_type == "application/json":
             limit = self._settings.max_response_bytes if response.status < 400 else LONGEST_REFUSAL
             try:
-                message = read_message(decode(await _limited(response, limit)))
+                message = read_message(decode(await response.body(limit)))
             except NotJson:
                 if response.status >= 400:
                     return None
@@ -278,9 +296,9 @@ class HttpConnection:
                 call.notify(message.method, message.params)
         return None
 
-    async def _messages(self, response: aiohttp.ClientResponse) -> AsyncIterator[Message]:
+    async def _messages(self, response: Response) -> AsyncIterator[Message]:
         reader = EventReader(self._settings.max_response_bytes)
-        async for chunk in response.content.iter_any():
+        async for chunk in response.chunks():
             for event in reader.feed(chunk):
                 if event.kind == "message" and event.data:
                     yield read_message(event.data)
@@ -288,16 +306,16 @@ class HttpConnection:
     async def _tell(self, link: Link, body: str) -> None:
         """Post something that has no answer. Its failure changes nothing for anybody."""
         try:
-            async with (
-                asyncio.timeout(self._settings.connect_timeout),
-                self._session.post(
-                    self.spec.url or "", data=body.encode(), headers=self._headers(link, None), allow_redirects=False
-                ) as response,
-            ):
-                if response.status >= 400:
-                    log.info("upstream refused a notification", server=self.spec.name, status=response.status)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            log.info("upstream did not take a notification", server=self.spec.name, error=type(error).__name__)
+            async with asyncio.timeout(self._settings.connect_timeout):
+                response = await self._request("POST", link, None, body.encode())
+                try:
+                    if response.status >= 400:
+                        log.info("upstream refused a notification", server=self.spec.name, status=response.status)
+                    await response.body(LONGEST_REFUSAL)
+                finally:
+                    response.close()
+        except (UpstreamFailed, TimeoutError) as error:
+            log.info("upstream did not take a notification", server=self.spec.name, error=str(error) or type(error).__name__)
 
     def _later(self, telling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(telling)
@@ -305,38 +323,12 @@ class HttpConnection:
         task.add_done_callback(self._aside.discard)
 
 
-async def _limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > limit:
-            raise UpstreamFailed(f"its answer is larger than {limit} bytes", sent=True)
-        parts.append(chunk)
-    return b"".join(parts)
+def _line(name: str, value: str) -> str:
+    """One line of a head.
 
-
-def _failure(error: Exception, connected: bool) -> UpstreamFailed:
-    """The failure in words that name no address."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        cause: BaseException | None = error.os_error
-        if isinstance(cause, AddressRefused):
-            return UpstreamFailed(f"the gateway may not connect there: {cause}", lasting=True)
-        if isinstance(error, aiohttp.ClientConnectorDNSError):
-            return UpstreamFailed("its host name does not resolve")
-        if isinstance(error, aiohttp.ClientConnectorSSLError | aiohttp.ClientConnectorCertificateError):
-            return UpstreamFailed("its TLS certificate is not trusted, or TLS fails")
-        return UpstreamFailed("nothing accepts connections at its address")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):
-        return UpstreamFailed("its TLS certificate is not trusted, or TLS fails")
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return UpstreamFailed("it does not accept a connection in time")
-    if isinstance(error, aiohttp.InvalidURL):
-        return UpstreamFailed("its URL is not valid", lasting=True)
-    if isinstance(error, EventTooLong):
-        return UpstreamFailed(f"it sends {error}", sent=True)
-    if isinstance(error, NotJson | UnicodeDecodeError):
-        return UpstreamFailed("its answer is not a JSON-RPC message", sent=True)
-    if isinstance(error, ValueError) and not connected:
-        return UpstreamFailed("a header configured for it is not valid", lasting=True)
-    return UpstreamFailed("the connection broke before it answered", sent=True)
+    Raises:
+        UpstreamFailed: it would not be one line.
+    """
+    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        raise UpstreamFailed("a header configured for it is not valid", lasting=True)
+    return f"{name}: {value}\r\n"

@@ -9,13 +9,12 @@ from functools import partial
 from time import monotonic
 from typing import Final, Literal, NamedTuple, Protocol
 
-import aiohttp
-
 from mcplocal.catalog import ServerSpec
 from mcplocal.settings import Settings
 from mcplocal.upstream.answers import Answer
 from mcplocal.upstream.era import Call
-from mcplocal.upstream.http import HttpConnection, client_session
+from mcplocal.upstream.http import HttpConnection
+from mcplocal.upstream.http_client import HttpClient
 from mcplocal.upstream.network_guard import NetworkGuard
 from mcplocal.upstream.reaper import Reaper
 from mcplocal.upstream.stdio import StdioConnection
@@ -90,8 +89,7 @@ class Pool:
         self._note = note
         self._reaper = Reaper()
         self._stdio_guard = StdioGuard(settings.stdio_allow)
-        self._network_guard = NetworkGuard(settings.upstream_networks)
-        self._session: aiohttp.ClientSession | None = None
+        self._http = HttpClient(NetworkGuard(settings.upstream_networks), settings.connect_timeout)
         self._pooled: dict[Key, _Pooled] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -116,9 +114,7 @@ class Pool:
         note = partial(self._note, spec)
         if spec.transport == "stdio":
             return StdioConnection(spec, self._stdio_guard, self._reaper, self._settings, changed, note)
-        if self._session is None:
-            self._session = client_session(self._network_guard, self._settings)
-        return HttpConnection(spec, self._session, self._settings, changed, note)
+        return HttpConnection(spec, self._http, self._settings, changed, note)
 
     def release(self, holder: str) -> None:
         """Close what holds the state of a session that ended."""
@@ -152,5 +148,4 @@ class Pool:
             self._close_later(key)
         await asyncio.gather(*self._closing, return_exceptions=True)
         await self._reaper.close()
-        if self._session is not None:
-            await self._session.close()
+        await self._http.close()
