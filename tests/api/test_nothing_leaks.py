@@ -11,6 +11,8 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from mcpctl.services import audit
+from mcpctl.services.token_secret import generate_session, generate_token
 from tests import serving
 from tests.api import contract
 from tests.api.people import setup
@@ -176,6 +178,13 @@ def test_the_log_covers_what_looks_like_a_bearer(served_on_sqlite: Served) -> No
     bearer = served_on_sqlite.admin.bearer or ""
     said = logs.mask(None, "info", {"event": f"got {bearer}!", "number": 1})
     assert {"event": "got mcpctl_ses_***!", "number": 1} == said
+
+
+def test_an_audit_row_covers_what_looks_like_a_bearer() -> None:
+    """Somebody may put one where a name belongs."""
+    for bearer, covered in ((generate_token(), "mcpctl_pat_***"), (generate_session(), "mcpctl_ses_***")):
+        row = audit.row(None, "view", "users", bearer, allowed=False, reason=f"there is no user {bearer}")
+        assert (covered, f"there is no user {covered}") == (row.name, row.reason)
 
 
 def test_an_audit_row_is_never_changed_by_anything_the_services_do(served_on_sqlite: Served) -> None:

@@ -43,7 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"they are not green to begin with, so nothing could be shown:\n{wrong}", file=sys.stderr)
             return 2
         print(f"... are green after {monotonic() - begun:.0f} s; {len(wanted)} weakenings, {given.jobs} at a time", flush=True)
-        trials = _tried(copies, wanted, verbose=given.verbose)
+        try:
+            trials = _tried(copies, wanted, verbose=given.verbose)
+        finally:
+            for copy in copies:
+                copy.close()
     summary = _summary(trials, monotonic() - begun)
     print(summary)
     if given.write:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Final, Literal
 
-from tests.weakenings import witness
+from tests.weakenings import warm, witness
 from tests.weakenings.planted import ROOT, WEAKENED_DIRECTORIES, NotApplicable, Weakening
 
 COPIED: Final = (*WEAKENED_DIRECTORIES, "tests", "pyproject.toml", "README.md", "LICENSE")
 
 LONGEST: Final = 300.0
 """Seconds after which a trial is given up."""
+
+PLUGINS: Final = ("-p", witness.__name__, "-p", "no:cacheprovider", "-p", "no:schemathesis")
+"""The last takes long to import, and no test named in the list needs it."""
 
 Verdict = Literal["caught", "SURVIVED", "BROKEN"]
 
@@ -56,26 +61,47 @@ class Copy:
                 shutil.copytree(source, self.directory / name, ignore=leave)
             else:
                 shutil.copy(source, self.directory / name)
+        self._outcome = self.directory / "outcome.json"
+        self._output = self.directory / "output.txt"
+        self._environment = {
+            # mcpctl is installed from the tree itself: the copy must come before it, in child processes too.
+            "PYTHONPATH": os.pathsep.join([str(self.directory / "src"), str(self.directory)]),
+            witness.OUTCOME: str(self._outcome),
+        }
+        self._warm: subprocess.Popen[str] | None = None
+
+    def close(self) -> None:
+        """End the process that trials are forks of."""
+        if self._warm is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._warm.pid, signal.SIGKILL)  # a group of its own, so all that it started
+            self._warm.communicate()
+            self._warm = None
 
     def baseline(self, tests: Sequence[str], jobs: int) -> str:
         """Run ``tests`` as they are; what is wrong, or nothing if all are green."""
         spread = ["-n", str(jobs), "--dist", "loadfile"] if jobs > 1 else []
-        code, seen, output = self._pytest(None, [*spread, *tests], patience=LONGEST * 4)
-        if code == 0 and not seen.get("broken"):
+        spread += ["-q", "--tb=short", *PLUGINS]
+        command = [sys.executable, "-m", "pytest", *spread, *tests]
+        environment = {**os.environ, **self._environment}
+        done = subprocess.run(command, cwd=self.directory, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode == 0 and not self._seen().get("broken"):
             return ""
-        return str(seen.get("broken") or output.strip()[-3000:] or f"pytest ended with {code}")
+        return str(self._seen().get("broken") or (done.stdout + done.stderr).strip()[-3000:])
 
     def trial(self, weakening: Weakening) -> Trial:
         """Take the defence out, run its tests, put it back."""
         begun = monotonic()
         try:
             with self._without(weakening):
-                code, seen, output = self._pytest(weakening.module, ["-x", *weakening.tests], patience=LONGEST)
+                code = self._pytest(weakening)
         except NotApplicable as error:
             return Trial(weakening, "BROKEN", because=str(error))
-        seconds = monotonic() - begun
+        seconds, seen = monotonic() - begun, self._seen()
         if seen.get("broken") or code not in (0, 1) or bool(seen.get("failed")) != (code == 1):
-            because = str(seen.get("broken") or output.strip()[-800:] or f"pytest ended with {code}")
+            because = str(
+                seen.get("broken") or self._output.read_text("utf-8", "replace").strip()[-800:] or f"pytest ended with {code}"
+            )
             return Trial(weakening, "BROKEN", because=because, seconds=seconds)
         if code == 0:
             return Trial(weakening, "SURVIVED", seconds=seconds)
@@ -96,26 +122,43 @@ class Copy:
             path.write_bytes(whole)
             _forget_compiled(path)
 
-    def _pytest(self, module: str | None, what: Sequence[str], patience: float) -> tuple[int, dict[str, object], str]:
-        outcome = self.directory / "outcome.json"
-        outcome.unlink(missing_ok=True)
-        environment = {
-            **os.environ,
-            # mcpctl is installed from the tree itself: the copy must come before it, in child processes too.
-            "PYTHONPATH": os.pathsep.join([str(self.directory / "src"), str(self.directory)]),
-            witness.OUTCOME: str(outcome),
-            witness.MODULE: module or "",
-        }
-        plugins = ["-p", witness.__name__, "-p", "no:cacheprovider", "-p", "no:schemathesis"]  # the last takes long to import
-        command = [sys.executable, "-m", "pytest", "-q", "--tb=short", *plugins, *what]
-        try:
-            done = subprocess.run(
-                command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=patience, check=False
+    def _pytest(self, weakening: Weakening) -> int:
+        """Run the tests of a weakening; the exit code of pytest, or -1 if there was no end."""
+        self._outcome.unlink(missing_ok=True)
+        self._output.write_text("")
+        if self._warm is None:
+            self._warm = subprocess.Popen(
+                [sys.executable, "-m", warm.__name__],
+                cwd=self.directory,
+                env={**os.environ, **self._environment},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
             )
-        except subprocess.TimeoutExpired:
-            return -1, {"broken": f"no end after {patience:.0f} seconds"}, ""
-        seen: dict[str, object] = json.loads(outcome.read_text()) if outcome.is_file() else {}
-        return done.returncode, seen, done.stdout + done.stderr
+            self._answer(self._warm)
+        order = {
+            "arguments": ["-q", "-x", "--tb=short", *PLUGINS, *weakening.tests],
+            "environment": {witness.MODULE: weakening.module or ""},
+            "output": str(self._output),
+        }
+        assert self._warm.stdin is not None
+        self._warm.stdin.write(json.dumps(order) + "\n")
+        self._warm.stdin.flush()
+        code = self._answer(self._warm)
+        if code is None:
+            self.close()
+        return -1 if code is None else int(code)
+
+    @staticmethod
+    def _answer(process: subprocess.Popen[str]) -> str | None:
+        """The next line of ``process``, which answers one line to one order; ``None`` if there is none in time."""
+        assert process.stdout is not None
+        readable, _, _ = select.select([process.stdout], [], [], LONGEST)
+        return process.stdout.readline().strip() or None if readable else None
+
+    def _seen(self) -> dict[str, object]:
+        return json.loads(self._outcome.read_text()) if self._outcome.is_file() else {}
 
 
 def _forget_compiled(path: Path) -> None:
