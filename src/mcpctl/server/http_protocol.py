@@ -60,8 +60,8 @@ class HttpProtocol(HttpToolsProtocol):
         problem = MalformedRequest("this is no HTTP/1.1 request: its line, a header or its framing cannot be read")
         body = json.dumps(problem.as_json()).encode()
         head = (
-            f"HTTP/1.1 {problem.status} Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
-            "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+            f"HTTP/1.1 {problem.status} Bad Request\r\nContent-Type: application/problem+json\r\n"
+            f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
