@@ -261,7 +261,10 @@ class Discovery:
         await self._fetching_lists.stop()
 
     def _listing(self, spec: ServerSpec) -> Listing:
-        return self._listings.setdefault(spec.digest, Listing())
+        listing = self._listings.get(spec.digest)
+        if listing is None:
+            listing = self._listings[spec.digest] = Listing()
+        return listing
 
     def _offered(self, project: ProjectServers) -> Offer:
         listings = [(spec, self._listing(spec)) for spec in project.servers]

@@ -7,6 +7,7 @@ from types import TracebackType
 
 import structlog
 
+from mcplocal.bell import Bell
 from mcplocal.control.audit_spool import AuditSpool
 from mcplocal.control.control_plane import ControlPlane
 from mcplocal.control.journal import Journal
@@ -18,6 +19,7 @@ from mcplocal.liveness import Liveness
 from mcplocal.router import OnDecision, Renew, Router
 from mcplocal.settings import Settings
 from mcplocal.upstream.pool import Pool
+from mcplocal.vigil import Vigil
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +28,12 @@ FIRST_HEARTBEAT = 2.0
 
 
 class Gateway:
-    """Everything behind the front doors. ``async with`` starts and stops it."""
+    """Everything behind the front doors. ``async with`` starts and stops it.
+
+    Attributes:
+        bell: rung when what somebody may see may have changed.
+        draining: rung when streams without an end are to end, so that the rest can be answered in time.
+    """
 
     def __init__(self, settings: Settings, on_decision: OnDecision | None = None) -> None:
         """Put the parts together; nothing runs yet.
@@ -43,7 +50,10 @@ class Gateway:
         self.pool = Pool(settings, lambda spec: self.discovery.invalidate(spec), journal.note)
         self.discovery = Discovery(settings, self.control_plane, self.feed, self.pool, instances, journal)
         self.audit = AuditSpool(self.control_plane, settings.name, settings.state_dir)
-        self.router = Router(settings, self.discovery, self.pool, self.audit, on_decision)
+        self.vigil = Vigil(self.feed, settings.trust_for)
+        self.bell, self.draining = Bell(), Bell()
+        self.discovery.on_change(self.bell.ring)
+        self.router = Router(settings, self.discovery, self.pool, self.vigil, self.audit, on_decision)
         self.liveness = Liveness(settings, self.control_plane, self.feed, self.discovery, self.pool, instances, journal)
 
     async def __aenter__(self) -> Gateway:
@@ -51,6 +61,7 @@ class Gateway:
         await self.control_plane.open()
         self.feed.start()
         self.audit.start()
+        self.vigil.start()
         self.liveness.start()
         try:
             await asyncio.wait_for(self.feed.first_heartbeat(), FIRST_HEARTBEAT)
@@ -62,6 +73,7 @@ class Gateway:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop: end children and connections, deliver what is left or leave it on disk."""
+        await self.vigil.stop()
         await self.liveness.stop()
         await self.discovery.stop()
         await self.gate.stop()
@@ -69,6 +81,10 @@ class Gateway:
         await self.audit.stop()
         await self.feed.stop()
         await self.control_plane.close()
+
+    def drain(self) -> None:
+        """Say to open streams that the gateway is about to stop."""
+        self.draining.ring()
 
     @property
     def is_ready(self) -> bool:

@@ -13,9 +13,13 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from json.decoder import scanstring  # type: ignore[attr-defined]
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final, NamedTuple
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
+_PLAIN_KEY: Final = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
+"""A member's name without escapes and all up to its value, which is how nearly every one is written."""
+_NEXT: Final = re.compile(r"[ \t\n\r]*([,}])[ \t\n\r]*")
 
 
 class NotJson(ValueError):
@@ -60,6 +64,7 @@ def _finite(word: str) -> float:
 
 _unique_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 _plain_decoder = json.JSONDecoder(parse_constant=_no_constant)
+_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def shown(text: str, longest: int) -> str:
@@ -119,7 +124,7 @@ def read_object(text: str, *, unique: bool, within: Collection[str] = ()) -> Mem
 def write_object(members: Mapping[str, str] | Iterable[tuple[str, str]]) -> str:
     """One object of members whose values are JSON text already."""
     pairs = members.items() if isinstance(members, Mapping) else members
-    return "{" + ",".join(f"{json.dumps(key)}:{text}" for key, text in pairs) + "}"
+    return "{" + ",".join([f"{encode_basestring_ascii(key)}:{text}" for key, text in pairs]) + "}"
 
 
 def write(value: Any) -> str:
@@ -128,7 +133,7 @@ def write(value: Any) -> str:
     Raises:
         ValueError: it holds NaN or an infinity.
     """
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return encode_basestring_ascii(value) if type(value) is str else _encoder.encode(value)
 
 
 def _skip(text: str, position: int) -> int:
@@ -160,16 +165,11 @@ def _members(text: str, position: int, unique: bool, within: Collection[str] = (
     if text[position : position + 1] == "}":
         return members, position + 1
     while True:
-        if text[position : position + 1] != '"':
-            raise NotJson(f"a member's name is expected at position {position}")
-        try:
-            key, position = scanstring(text, position + 1, True)
-        except ValueError as error:
-            raise NotJson(str(error)) from None
-        position = _skip(text, position)
-        if text[position : position + 1] != ":":
-            raise NotJson(f"':' is expected at position {position}")
-        start = _skip(text, position + 1)
+        plain = _PLAIN_KEY.match(text, position)
+        if plain is not None:
+            key, start = plain[1], plain.end()
+        else:
+            key, start = _key(text, position)
         if key in within and text[start : start + 1] == "{":
             value, position = _members(text, start, unique)
         else:
@@ -177,10 +177,23 @@ def _members(text: str, position: int, unique: bool, within: Collection[str] = (
         if key in members:
             raise Twice(f"the member {ascii(key)[:80]} stands twice in one object")
         members[key] = Member(value, text[start:position])
-        position = _skip(text, position)
-        mark = text[position : position + 1]
-        if mark == "}":
-            return members, position + 1
-        if mark != ",":
-            raise NotJson(f"',' or '}}' is expected at position {position}")
-        position = _skip(text, position + 1)
+        mark = _NEXT.match(text, position)
+        if mark is None:
+            raise NotJson(f"',' or '}}' is expected at position {_skip(text, position)}")
+        if mark[1] == "}":
+            return members, mark.end(1)
+        position = mark.end()
+
+
+def _key(text: str, position: int) -> tuple[str, int]:
+    """A member's name, however it is written, and where its value begins."""
+    if text[position : position + 1] != '"':
+        raise NotJson(f"a member's name is expected at position {position}")
+    try:
+        key, position = scanstring(text, position + 1, True)
+    except ValueError as error:
+        raise NotJson(str(error)) from None
+    position = _skip(text, position)
+    if text[position : position + 1] != ":":
+        raise NotJson(f"':' is expected at position {position}")
+    return key, _skip(text, position + 1)

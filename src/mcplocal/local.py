@@ -6,6 +6,8 @@ It runs that project's stdio servers here and decides like any gateway; the pers
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from functools import partial
 
 from mcpctl.errors import InvalidSetting, MissingCredential, Problem
@@ -14,6 +16,7 @@ from mcplocal.gateway import Gateway
 from mcplocal.protocol import modern
 from mcplocal.protocol.envelope import Incoming, Rejection
 from mcplocal.protocol.legacy import initialized_text, settle_version
+from mcplocal.protocol.listening import Listening
 from mcplocal.protocol.methods import Circumstances, Methods
 from mcplocal.protocol.stdio import Emit, Pipes
 from mcplocal.settings import Settings
@@ -30,11 +33,16 @@ class LocalGateway:
         self._project = project
         self._methods = Methods(gateway.router)
         self._pipes = Pipes(self._answer, source=source, sink=sink)
+        self._listening: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve until the client closes its end; then the children end too."""
         async with self._gateway:
-            await self._pipes.run()
+            try:
+                await self._pipes.run()
+            finally:
+                if self._listening is not None:
+                    self._listening.cancel()
 
     async def _answer(self, message: Incoming, _: bytes, emit: Emit) -> None:
         if message.kind == "notification":
@@ -47,6 +55,7 @@ class LocalGateway:
             modern.check_request(message, None)
         elif message.method == "initialize":
             emit(initialized_text(message, settle_version(message)))
+            self._begin_listening(emit)
             return
         try:
             caller, renew = await self._gateway.admit(self._bearer, self._project)
@@ -55,6 +64,21 @@ class LocalGateway:
         era = Era.MODERN if message.is_enveloped else Era.LEGACY
         how = Circumstances(caller, renew, era, holder="stdio", emit=partial(emit), source="stdio")
         emit(await self._methods.answer(message, how))
+
+    def _begin_listening(self, emit: Emit) -> None:
+        """From its handshake on, the client hears when its list has changed."""
+
+        async def tell(text: str | None) -> None:
+            if text is not None:
+                emit(text)
+
+        async def listen() -> None:
+            with suppress(Problem):  # who may not be here now is told when it asks
+                caller, renew = await self._gateway.admit(self._bearer, self._project)
+                await Listening(self._gateway, caller, renew, tell).run()
+
+        if self._listening is None or self._listening.done():
+            self._listening = asyncio.create_task(listen())
 
 
 async def run(settings: Settings, bearer: str | None) -> None:

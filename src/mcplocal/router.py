@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 import structlog
-from ulid import ULID
 
 from mcpctl.errors import Problem
 from mcpctl.policy.decision import Authority, Decision
@@ -28,9 +27,11 @@ from mcplocal.param_headers import headers_for, mismatch
 from mcplocal.recent import Recent
 from mcplocal.settings import Settings
 from mcplocal.tools import Tool
+from mcplocal.ulids import new_ulid
 from mcplocal.upstream.answers import Answer, Notify, UpstreamFailed
 from mcplocal.upstream.era import Call
 from mcplocal.upstream.pool import Pool
+from mcplocal.vigil import Vigil, Watched
 from mcplocal.wire import INTERNAL_ERROR, Era
 
 log = structlog.get_logger(__name__)
@@ -99,6 +100,7 @@ class _Trace:
     outcome: CallOutcome = "upstream_error"
     why: str | None = None
     response_size: int = 0
+    stopped: bool = False
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     begun: float = field(default_factory=monotonic)
 
@@ -113,7 +115,7 @@ class _Trace:
         identity, decision = self.caller.identity, self.decision
         reason = self.why or (decision.reason if decision is not None else "there is no such tool on this endpoint")
         return {
-            "id": str(ULID()),
+            "id": new_ulid(),
             "at": rfc3339(self.at),
             "subject": identity.subject,
             "user": identity.user,
@@ -142,12 +144,28 @@ class Router:
     """Lists and calls tools for callers."""
 
     def __init__(
-        self, settings: Settings, discovery: Discovery, pool: Pool, audit: AuditSpool, on_decision: OnDecision | None
+        self,
+        settings: Settings,
+        discovery: Discovery,
+        pool: Pool,
+        vigil: Vigil,
+        audit: AuditSpool,
+        on_decision: OnDecision | None,
     ) -> None:
-        """Find tools by ``discovery``, call them through ``pool``, note each call in ``audit`` and tell ``on_decision``."""
+        """Put the parts together.
+
+        Args:
+            settings: the settings in force.
+            discovery: finds tools.
+            pool: calls them.
+            vigil: stops calls that are no longer allowed.
+            audit: takes an event of each call.
+            on_decision: is told the same event.
+        """
         self._settings = settings
         self._discovery = discovery
         self._pool = pool
+        self._vigil = vigil
         self._audit = audit
         self._on_decision = on_decision
         self._lists: Recent[tuple[Authority, Era, tuple[int, ...]], str] = Recent(REMEMBERED_LISTS)
@@ -189,6 +207,9 @@ class Router:
             trace.outcome = "refused"
             raise
         except asyncio.CancelledError:
+            if trace.stopped and (task := asyncio.current_task()) is not None and task.uncancel() == 0:
+                trace.outcome, trace.why = "refused", "the right to it ended while it ran"
+                raise trace.unknown() from None
             trace.outcome = "cancelled"
             raise
         except UpstreamError:
@@ -229,6 +250,7 @@ class Router:
             headers = headers_for(tool.param_headers, call.arguments)
         spec = await self._server_of(trace, tool)
         connection = self._pool.connection(spec, call.holder)
+        watched = self._vigil.begin(Watched(trace.caller, renew, tool.ref.asked, _stopper(trace)))
         try:
             async with asyncio.timeout(self._settings.start_timeout):
                 await connection.ready()
@@ -251,6 +273,8 @@ class Router:
             self._discovery.note_failure(spec, failure)
             maybe = "; the call may have been carried out" if failure.sent else ""
             raise UpstreamError(f"The server {spec.name!r} cannot be reached right now{maybe}.") from None
+        finally:
+            self._vigil.end(watched)
         if trace.caller.authority.superseded:
             await self._decide(trace, tool, renew)  # revoked while it ran: the result is for nobody
         trace.response_size = answer.size
@@ -276,3 +300,15 @@ class Router:
                 self._on_decision(event)
             except Exception:
                 log.exception("on_decision failed")
+
+
+def _stopper(trace: _Trace) -> Callable[[], None]:
+    """What cancels the call that runs in this task, and says why."""
+    task = asyncio.current_task()
+
+    def stop() -> None:
+        trace.stopped = True
+        if task is not None:
+            task.cancel()
+
+    return stop

@@ -143,6 +143,7 @@ async def serve(
             on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         if stop is not None:
             await stop.wait()
+            app.state.gateway.drain()
             server.should_exit = True
 
     watcher = asyncio.create_task(watch())

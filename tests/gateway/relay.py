@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import socket
 import threading
+import time
 from contextlib import suppress
 
 
@@ -20,6 +22,8 @@ class Relay:
         self._flowing = threading.Event()
         self._flowing.set()
         self.connections = 0
+        self.watch_delay = 0.0
+        self.watch_swaps = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -40,6 +44,14 @@ class Relay:
         """Keep connections open and pass nothing on: what a hung host looks like."""
         self._flowing.clear()
 
+    def delay_watch(self, seconds: float) -> None:
+        """From now on, everything the watch stream says comes that much later; all else flows as before."""
+        self.watch_delay = seconds
+
+    def swap_watch(self) -> None:
+        """From now on, of every two pieces of the watch stream the second comes first."""
+        self.watch_swaps = True
+
     def close(self) -> None:
         self.cut()
         self._flowing.set()
@@ -52,6 +64,12 @@ class Relay:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
+
+    def _send_late(self, late: queue.Queue[tuple[float, bytes] | None], sink: socket.socket) -> None:
+        with suppress(OSError):
+            while (item := late.get()) is not None:
+                time.sleep(max(0.0, item[0] - time.monotonic()))
+                sink.sendall(item[1])
 
     def _accept(self) -> None:
         while True:
@@ -70,14 +88,32 @@ class Relay:
                 continue
             with self._lock:
                 self._pairs |= {inner, outer}
-            for source, sink in ((inner, outer), (outer, inner)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+            asked = bytearray()
+            threading.Thread(target=self._pump, args=(inner, outer, asked, True), daemon=True).start()
+            threading.Thread(target=self._pump, args=(outer, inner, asked, False), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, asked: bytearray, asks: bool) -> None:
+        late: queue.Queue[tuple[float, bytes] | None] = queue.Queue()
+        sender: threading.Thread | None = None
+        held = b""
         with suppress(OSError):
             while data := source.recv(1 << 16):
                 self._flowing.wait()
-                sink.sendall(data)
+                if asks:
+                    asked += data[:200]
+                elif b"/api/v1/watch" in asked:
+                    if self.watch_delay and sender is None:
+                        sender = threading.Thread(target=self._send_late, args=(late, sink), daemon=True)
+                        sender.start()
+                    if sender is not None:
+                        late.put((time.monotonic() + self.watch_delay, data))
+                        continue
+                    if self.watch_swaps and not held and data.count(b"event: revision") == 1 and b"HTTP/1.1" not in data:
+                        held = data
+                        continue
+                sink.sendall(data + held)
+                held = b""
+        late.put(None)
         for one in (source, sink):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)

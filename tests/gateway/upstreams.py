@@ -4,17 +4,18 @@ also speak it wrongly."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -49,6 +50,8 @@ class Upstream:
         delay: seconds before any answer.
         fail: HTTP status to answer everything with.
         as_stream: answer calls as an event stream, with this many progress notifications before the result.
+        drip: answer calls with progress for ever, this many seconds apart.
+        says_changed: say before the result of a streamed call that the tools have changed.
     """
 
     era: str = "modern"
@@ -59,6 +62,8 @@ class Upstream:
     delay: float = 0.0
     fail: int | None = None
     as_stream: int | None = None
+    drip: float | None = None
+    says_changed: bool = False
     list_members: dict[str, Any] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
@@ -134,11 +139,20 @@ class Upstream:
                 return _json(body, json.dumps({"tools": listed, **members, **following, **self.list_members}))
             case "tools/call" if self.call_error is not None:
                 return _error(body, self.call_error, 400)
+            case "tools/call" if self.drip is not None:
+                return StreamingResponse(self._dripping(body, self.drip), media_type="text/event-stream")
             case "tools/call":
                 text = self.answer(body["params"])
                 return _json(body, text) if self.as_stream is None else self._stream(body, text)
             case _:
                 return _error(body, -32601, 404 if self.era == "modern" else 200)
+
+    async def _dripping(self, body: dict[str, Any], pause: float) -> AsyncIterator[str]:
+        token = body["params"].get("_meta", {}).get("progressToken")
+        for number in itertools.count():
+            params = {"progressToken": token, "progress": number}
+            yield f"data: {json.dumps({'jsonrpc': '2.0', 'method': 'notifications/progress', 'params': params})}\n\n"
+            await asyncio.sleep(pause)
 
     def _stream(self, body: dict[str, Any], text: str) -> Response:
         token = body["params"].get("_meta", {}).get("progressToken")
@@ -152,6 +166,8 @@ class Upstream:
             if token is not None
         ]
         lines = [json.dumps(event) for event in events]
+        if self.says_changed:
+            lines.append('{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}')
         lines.append(f'{{"jsonrpc":"2.0","id":{json.dumps(body["id"])},"result":{text}}}')
         return Response("".join(f"event: message\ndata: {line}\n\n" for line in lines), media_type="text/event-stream")
 

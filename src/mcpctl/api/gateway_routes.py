@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from time import time
+from time import monotonic, time
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import StreamingResponse
@@ -40,7 +40,7 @@ async def watch(control: ControlPlane, request: HttpRequest, call: Call, princip
 
 async def _events(control: ControlPlane, bearer: str, principal: Principal, source: str) -> AsyncIterator[bytes]:
     loop, changed, touched = asyncio.get_running_loop(), asyncio.Event(), set[str]()
-    number = 0
+    number, begun = 0, monotonic()
 
     def note(heard: int, topics: frozenset[str]) -> None:
         nonlocal number
@@ -72,13 +72,16 @@ async def _events(control: ControlPlane, bearer: str, principal: Principal, sour
                 continue  # it changed just now: what it may hear is asked again, and nothing touched is lost
             told = sorted(touched)
             touched.clear()
-            yield _event(number, (told if len(told) <= MOST_TOPICS else ["*"]) if names_subjects else None)
+            elapsed = int((monotonic() - begun) * 1000)
+            yield _event(number, (told if len(told) <= MOST_TOPICS else ["*"]) if names_subjects else None, elapsed)
     finally:
         unsubscribe()
 
 
-def _event(revision: int, subjects: list[str] | None) -> bytes:
-    data = {"revision": revision} if subjects is None else {"revision": revision, "subjects": subjects}
+def _event(revision: int, subjects: list[str] | None, elapsed: int = 0) -> bytes:
+    """One event. A gateway also learns how far into the stream it was written, and so how old it is when it comes."""
+    gateways = {"subjects": subjects, "elapsedMs": elapsed} if subjects is not None else {}
+    data = {"revision": revision, **gateways}
     return f"event: revision\ndata: {json.dumps(data)}\n\n".encode()
 
 

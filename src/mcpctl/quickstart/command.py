@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -100,6 +100,7 @@ async def _run(
             _gateway_settings(gateway_listen, control_plane.address, directory, imported, hosts, seeded.credential_file),
             on_decision=DecisionLines(quiet=as_json),
         )
+        draining.append(app.state.gateway.drain)
         listener = Listener(app, *_address(gateway_listen))
         if as_json:
             line = {
@@ -115,9 +116,15 @@ async def _run(
         return [listener]
 
     screen: list[str] = []
+    draining: list[Callable[[], None]] = [lambda: drain(control)]
+
+    def drain_all() -> None:
+        for each in draining:
+            each()
+
     # Said once everything answers, so that whoever reads it can connect at once.
     ready = partial(_say, screen)
-    await run_until_signalled([control_plane, time], lambda: drain(control), gateway, ready)
+    await run_until_signalled([control_plane, time], drain_all, gateway, ready)
 
 
 def _say(lines: Sequence[str]) -> None:

@@ -1,7 +1,9 @@
 """What the control plane says has changed, as soon as it says so, and for how long it has been silent.
 
-The stream carries a heartbeat every 250 ms. Whoever caches what the control plane said registers here and is told the
-topics of each change; and asks ``is_superseded`` before caching, because an answer may have been overtaken on its way.
+The stream carries a heartbeat every 250 ms. An event says how far into the stream it was written, so one that was delayed on
+its way counts from when it was written and not from when it came: a slow line is silence too. Whoever caches what the control
+plane said registers here and is told the topics of each change; and asks ``is_superseded`` before caching, because an answer
+may have been overtaken on its way.
 """
 
 from __future__ import annotations
@@ -28,6 +30,11 @@ FRESH_FOR: Final = 1.0
 REMEMBERED: Final = 512
 """Changes kept to judge answers that were under way when they happened."""
 
+LATE: Final = 0.5
+"""Seconds an event may be old before the stream is opened anew: the line is slow, or two clocks have drifted apart."""
+REOPEN_AFTER: Final = 10.0
+"""Seconds a stream lives at least before it is opened anew for that."""
+
 EVERYTHING: Final = frozenset({"*"})
 
 
@@ -42,6 +49,19 @@ class Change(NamedTuple):
         return "*" in self.topics or not self.topics.isdisjoint(topics)
 
 
+class _Event(NamedTuple):
+    """One event of the stream.
+
+    Attributes:
+        topics: whom it names; ``None`` if it names nobody, not even with an empty list.
+        elapsed: seconds from the beginning of the stream to its writing; ``None`` if it does not say.
+    """
+
+    revision: int
+    topics: frozenset[str] | None
+    elapsed: float | None
+
+
 class PolicyFeed:
     """Follows the watch stream for as long as it runs."""
 
@@ -53,6 +73,8 @@ class PolicyFeed:
         self._forgotten = -1
         self._task: asyncio.Task[None] | None = None
         self._beat = asyncio.Event()
+        self._opened_at = 0.0
+        self._elapsed = 0.0
         self.revision = -1
         self.last_heartbeat: float | None = None
 
@@ -96,6 +118,7 @@ class PolicyFeed:
         reported = False
         while True:
             try:
+                self._opened_at, self._elapsed = monotonic(), 0.0
                 async with self._control_plane.watch() as events:
                     first = True
                     async for data in events:
@@ -103,6 +126,9 @@ class PolicyFeed:
                         if first:
                             log.info("following the control plane", revision=self.revision)
                             first, pause, reported = False, 0.1, False
+                        elif self.silence > LATE and monotonic() - self._opened_at > REOPEN_AFTER:
+                            log.warning("what the control plane says comes late", seconds=round(self.silence, 1))
+                            break
             except Problem as problem:
                 if not reported:
                     log.warning("the control plane's changes are not known", why=problem.detail)
@@ -113,32 +139,40 @@ class PolicyFeed:
             pause = min(1.0, pause * 2)
 
     def _take(self, data: str, *, first: bool) -> None:
-        revision, topics = self._read(data)
-        if revision < self.revision:
+        event = self._read(data)
+        topics = event.topics
+        overtaken = event.elapsed is not None and event.elapsed < self._elapsed
+        if event.revision < self.revision and not overtaken:
             # The control plane was put back to an earlier state; what is remembered is of another history.
             self._changes.clear()
             self._forgotten = -1
-        if revision != self.revision and (first or topics is None or revision < self.revision):
+            topics = EVERYTHING
+        elif event.revision != self.revision and (first or not topics):
             topics = EVERYTHING  # who was touched is not known
         if topics:
-            self._publish(Change(revision, topics))
-        self.revision = revision
-        self.last_heartbeat = monotonic()
+            self._publish(Change(event.revision, topics))
+        self.revision = max(self.revision, event.revision) if overtaken else event.revision
+        self._elapsed = max(self._elapsed, event.elapsed or 0.0)
+        if first:
+            written = self._opened_at  # not before it was asked for, and more is not known
+        else:
+            written = monotonic() if event.elapsed is None else min(monotonic(), self._opened_at + event.elapsed)
+        self.last_heartbeat = max(self.last_heartbeat or 0.0, written)
         self._beat.set()
 
-    def _read(self, data: str) -> tuple[int, frozenset[str] | None]:
-        """The revision of an event and the topics it names; ``None`` if it names none, not even an empty list."""
+    def _read(self, data: str) -> _Event:
         try:
             event = read(data, unique=False)
-            subjects = event.get("subjects")
-            return int(event["revision"]), frozenset(map(str, subjects)) if isinstance(subjects, list) else None
+            subjects, elapsed = event.get("subjects"), event.get("elapsedMs")
+            topics = frozenset(map(str, subjects)) if isinstance(subjects, list) else None
+            return _Event(int(event["revision"]), topics, None if elapsed is None else float(elapsed) / 1000)
         except (NotJson, KeyError, TypeError, ValueError, AttributeError):
             log.warning("an event of the watch stream cannot be read")
-            return self.revision, EVERYTHING
+            return _Event(self.revision, EVERYTHING, None)
 
     def _publish(self, change: Change) -> None:
         if len(self._changes) == REMEMBERED:
-            self._forgotten = self._changes[0].revision
+            self._forgotten = max(self._forgotten, self._changes[0].revision)
         self._changes.append(change)
         for listener in self._listeners:
             listener(change)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final
 
 import structlog
 from starlette.types import Receive, Scope, Send
-from ulid import ULID
 
 from mcpctl.errors import (
     InvalidCredential,
@@ -39,10 +39,12 @@ from mcplocal.json_text import write
 from mcplocal.protocol import modern
 from mcplocal.protocol.envelope import Incoming, Rejection, error_text, parse
 from mcplocal.protocol.legacy import CANCELLED, Session, Sessions, initialized_text, settle_version
+from mcplocal.protocol.listening import Listening
 from mcplocal.protocol.methods import Circumstances, Methods
 from mcplocal.protocol.origin import Addressed
 from mcplocal.protocol.slowdown import Slowdown
 from mcplocal.router import Renew
+from mcplocal.ulids import new_ulid
 from mcplocal.wire import Era
 
 log = structlog.get_logger(__name__)
@@ -94,7 +96,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever goes wrong is an answer too."""
         client = scope.get("client")
-        request = Request(scope, receive, send, _headers(scope), str(ULID()), client[0] if client else "unknown")
+        request = Request(scope, receive, send, _headers(scope), new_ulid(), client[0] if client else "unknown")
         try:
             await self._serve(request)
         except Rejection as rejection:
@@ -116,8 +118,10 @@ class Endpoint:
         method = request.scope["method"]
         if method == "DELETE" and "mcp-session-id" in request.headers:
             return await self._end_session(request, caller)
+        if method == "GET" and "mcp-session-id" in request.headers:
+            return await self._listen(request, caller, renew)
         if method != "POST":
-            raise MethodNotAllowed("send MCP messages with POST", headers={"Allow": "POST, DELETE"})
+            raise MethodNotAllowed("send MCP messages with POST", headers={"Allow": "GET, POST, DELETE"})
         _check_media(request)
         message = parse(await _body(request, self._largest))
         if modern.is_modern(message, request.headers):
@@ -169,12 +173,43 @@ class Endpoint:
             raise _NoSession(message.id_text)
         return session
 
-    async def _end_session(self, request: Request, caller: Caller) -> None:
+    def _own_session(self, request: Request, caller: Caller) -> Session:
         session = self._sessions.find(request.one("mcp-session-id") or "", caller)
         if session is None:
             raise _NoSession(None)
-        self._sessions.close(session)
+        return session
+
+    async def _end_session(self, request: Request, caller: Caller) -> None:
+        self._sessions.close(self._own_session(request, caller))
         await _send_nothing(request, 204)
+
+    async def _listen(self, request: Request, caller: Caller, renew: Renew) -> None:
+        """The stream of a session: it says when the list of tools has changed. A newer one takes its place."""
+        session = self._own_session(request, caller)
+        if not _accepts(request, MEDIA_TYPE):
+            raise NotAcceptable("accept text/event-stream")
+
+        async def tell(text: str | None) -> None:
+            session.used_at = monotonic()
+            data = KEEP_ALIVE if text is None else write_event(text)
+            await request.send({"type": "http.response.body", "body": data, "more_body": True})
+
+        listening = Listening(self._gateway, caller, renew, tell)
+        if session.listening is not None:
+            session.listening()
+        session.listening = end = listening.end
+        gone = asyncio.create_task(_gone(request.receive))
+        gone.add_done_callback(lambda _: end())
+        try:
+            await request.send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+            await tell(None)
+            await listening.run()
+            await request.send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            session.used_at = monotonic()
+            if session.listening == end:
+                session.listening = None
 
     async def _answer(self, request: Request, message: Incoming, how: Circumstances, session: Session | None) -> None:
         if message.method != "tools/call":
@@ -183,7 +218,7 @@ class Endpoint:
             except Rejection as rejection:
                 return await _send_json(request, _status(rejection, how.era), error_text(rejection))
         stream = _Answering(request, how.era, may_stream=_accepts(request, MEDIA_TYPE))
-        how = Circumstances(**{**vars(how), "emit": stream.emit if stream.may_stream else None})
+        how.emit = stream.emit if stream.may_stream else None
         task = stream.run(self._methods.answer(message, how))
         if session is not None:
             session.begin(message, task)

@@ -26,7 +26,7 @@ class Rejection(Exception):
         self.id_text = id_text
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Incoming:
     """A JSON-RPC message.
 

@@ -23,6 +23,7 @@ class Session:
     """One handshake. It tells nobody's identity: every request of it carries its own bearer.
 
     Attributes:
+        listening: ends the stream that the client has opened; ``None`` if there is none.
         under_way: the requests being answered, by the client's id. Clients do use an id twice at once, so each may be several.
     """
 
@@ -32,6 +33,12 @@ class Session:
     version: str
     used_at: float = field(default_factory=monotonic)
     under_way: dict[Any, set[asyncio.Task[str]]] = field(default_factory=dict)
+    listening: Callable[[], None] | None = None
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether something goes on in it without being asked for now."""
+        return bool(self.under_way) or self.listening is not None
 
     @property
     def holder(self) -> str:
@@ -84,7 +91,7 @@ class Sessions:
         session = self._sessions.get(identity)
         if session is None or (session.subject, session.project) != (caller.identity.subject, caller.project):
             return None
-        if monotonic() - session.used_at > self._idle_timeout and not session.under_way:
+        if monotonic() - session.used_at > self._idle_timeout and not session.is_in_use:
             self._end(session)
             return None
         session.used_at = monotonic()
@@ -99,6 +106,8 @@ class Sessions:
 
     def _end(self, session: Session) -> None:
         if self._sessions.pop(session.id, None) is not None:
+            if session.listening is not None:
+                session.listening()
             self._ended(session)
 
     def _sweep(self) -> None:
@@ -106,7 +115,7 @@ class Sessions:
         if now - self._swept_at < 30:
             return
         self._swept_at = now
-        for session in [s for s in self._sessions.values() if now - s.used_at > self._idle_timeout and not s.under_way]:
+        for session in [s for s in self._sessions.values() if now - s.used_at > self._idle_timeout and not s.is_in_use]:
             self._end(session)
 
 
@@ -124,5 +133,5 @@ def settle_version(message: Incoming) -> str:
 
 def initialized_text(message: Incoming, version: str) -> str:
     """The response to ``initialize``."""
-    result = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": wire.IMPLEMENTATION}
+    result = {"protocolVersion": version, "capabilities": {"tools": {"listChanged": True}}, "serverInfo": wire.IMPLEMENTATION}
     return result_text(message.id_text, write(result))

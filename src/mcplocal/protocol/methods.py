@@ -34,7 +34,7 @@ DISCOVERED: Final = write(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Circumstances:
     """How a request came.
 

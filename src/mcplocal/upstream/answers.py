@@ -19,7 +19,7 @@ class RpcError:
     data: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answer:
     """A JSON-RPC response: the members of its result with their own text, or an error.
 
@@ -34,7 +34,7 @@ class Answer:
     size: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Message:
     """One JSON-RPC message an upstream sent: an answer, a request of its own, or a notification."""
 

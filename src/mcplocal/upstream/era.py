@@ -17,7 +17,7 @@ from mcplocal.upstream.answers import Message, Notify, UpstreamFailed
 from mcplocal.wire import Era
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Call:
     """One request to an upstream, in the words of neither era.
 
