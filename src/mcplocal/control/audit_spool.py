@@ -80,7 +80,8 @@ class AuditSpool:
                 await self._wake.wait()
             await asyncio.sleep(EVERY)
             try:
-                while self._waiting:
+                # What comes in meanwhile waits for the next time, or a busy gateway would send its events one by one.
+                for _ in range(-(-len(self._waiting) // BATCH)):
                     await self._deliver()
                 if self._have_files:
                     await self._deliver_files()

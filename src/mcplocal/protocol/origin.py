@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from mcplocal.recent import Recent
 from mcplocal.settings import Settings
 
 
@@ -22,16 +23,21 @@ class Addressed:
         self._loopback_only = _is_loopback(host)
         own = {"localhost", host.lower()} | (set() if self._loopback_only else {socket.gethostname().lower()})
         self._hosts = own | {name.lower() for name in settings.allowed_hosts}
+        self._judged: Recent[str, bool] = Recent(100)
         self._origins = {origin.lower().rstrip("/") for origin in settings.allowed_origins}
 
     def is_host(self, values: Sequence[str]) -> bool:
         """Whether a request with these ``Host`` values is for this gateway."""
         if len(values) != 1:
             return False
-        name = _host_of(values[0])
+        known = self._judged.get(values[0])
+        return known if known is not None else self._judged.keep(values[0], self._is_own_host(values[0]))
+
+    def _is_own_host(self, value: str) -> bool:
+        name = _host_of(value)
         if name is None:
             return False
-        if name in self._hosts or values[0].lower() in self._hosts:
+        if name in self._hosts or value.lower() in self._hosts:
             return True
         try:
             ip_address(name)
