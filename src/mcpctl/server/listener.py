@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from mcpctl.errors import InvalidSetting
-from mcpctl.server.http_protocol import HttpProtocol
+from mcpctl.http_protocol import HttpProtocol
 
 DRAIN_SECONDS: Final = 10
 
