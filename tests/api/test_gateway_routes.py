@@ -62,6 +62,7 @@ def test_a_gateway_learns_nothing_of_who_is_not_there(shared: Served, actor: Per
     setup(
         shared,
         ("POST", "/users", {"name": "off", "service": True}),
+        ("POST", "/rbac", {"name": "off", "subjects": ["User:off"], "roleBindings": ["role:admin,resource:*"]}),
         ("PATCH", "/users/off", {"disabled": True}),
         ("POST", "/mcptokens", {"name": "revoked", "project": "mine"}),
     )

@@ -383,6 +383,7 @@ def test_the_host_asked_for_must_be_one_this_is(served_on_sqlite: Served) -> Non
 
 def test_the_sessions_of_a_disabled_user_are_nobody_until_it_is_enabled(shared: Served) -> None:
     client = shared.user("pause")
+    assert 200 == client.get("/auth/whoami").status_code, "it is remembered from now on"
     setup(shared, ("PATCH", "/users/pause", {"disabled": True}))
     refused(client.get("/auth/whoami"), "invalid_credential")
     said: dict[str, Any] = client.get("/mcptokens/introspect").json()
