@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mcpctl.wire.gateway import Slices
+from mcplocal import vigil
 from mcplocal.control.control_plane import ControlPlane
 from tests.gateway.conftest import Endpoint, Project, World
 from tests.gateway.relay import Relay
@@ -163,7 +164,11 @@ def test_a_server_that_moved_is_found_at_its_new_place(world: World) -> None:
 
 
 @pytest.mark.parametrize("era", ["modern", "legacy"])
-def test_what_a_call_brings_after_its_token_was_revoked_is_for_nobody(world: World, era: str) -> None:
+def test_what_a_call_brings_after_its_token_was_revoked_is_for_nobody(
+    world: World, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vigil would end the call; it is not relied upon, because what comes back may come between two of its looks."""
+    monkeypatch.setattr(vigil, "EVERY", 3600.0)
     upstream = world.upstream(era=era)
     project = world.project(up=upstream)
     token = project.token()
@@ -175,8 +180,11 @@ def test_what_a_call_brings_after_its_token_was_revoked_is_for_nobody(world: Wor
     assert "secret" not in answer.text
 
 
-def test_a_token_revoked_while_its_server_was_being_connected_calls_nothing(world: World) -> None:
-    """A stateful server is connected anew for each who uses it, which may take a while."""
+def test_a_token_revoked_while_its_server_was_being_connected_calls_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stateful server is connected anew for each who uses it, which may take a while; here the vigil does not look."""
+    monkeypatch.setattr(vigil, "EVERY", 3600.0)
     upstream = world.upstream(era="legacy")
     project = world.project(up={"transport": "streamable-http", "url": upstream.url, "stateful": True})  # type: ignore[attr-defined]
     token = project.token()
