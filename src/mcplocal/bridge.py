@@ -8,7 +8,9 @@ behind the client's back: a client that keeps a dead session would fail until it
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final
 
 import aiohttp
@@ -24,6 +26,11 @@ from mcplocal.settings import Settings
 from mcplocal.single_flight import SingleFlight
 
 LARGEST: Final = 64 << 20
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 30.0
+"""Seconds between two attempts to hear the session's stream."""
+
+LIST_CHANGED: Final = write({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
 
 
 class Bridge:
@@ -47,6 +54,7 @@ class Bridge:
         self._shaking: SingleFlight[str, None] = SingleFlight()
         self._modern: set[tuple[type, Any]] = set()
         self._param_headers: dict[str, tuple[ParamHeader, ...]] = {}
+        self._listening: asyncio.Task[None] | None = None
         self._pipes = Pipes(self._carry)
 
     async def run(self) -> None:
@@ -56,6 +64,9 @@ class Bridge:
             self._http = http
             await self._pipes.run()
             await self._shaking.stop()
+            if self._listening is not None:
+                self._listening.cancel()
+                await asyncio.gather(self._listening, return_exceptions=True)
             if self._session is not None:
                 await self._say_goodbye()
 
@@ -165,6 +176,7 @@ class Bridge:
         if message.method == "initialize":
             self._session = response.headers.get("Mcp-Session-Id")
             self._version = str(result.get("protocolVersion", ""))
+            self._begin_listening()
         if message.method == "tools/list":
             self._param_headers = {}
             for tool in result.get("tools", []):
@@ -173,6 +185,39 @@ class Bridge:
                         self._param_headers[tool["name"]] = annotated(tool["inputSchema"])
                     except (InvalidSchema, KeyError):
                         continue
+
+    def _begin_listening(self) -> None:
+        """Carry what the gateway says unasked, of the session there is now and no other."""
+        if self._listening is not None:
+            self._listening.cancel()
+        again = self._listening is not None
+        self._listening = asyncio.create_task(self._listen(again)) if self._session is not None else None
+
+    async def _listen(self, again: bool) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            if again:
+                self._pipes.emit(LIST_CHANGED)  # nobody was listening meanwhile
+            again = True
+            begun = monotonic()
+            try:
+                if not await self._heard():
+                    return
+            except (aiohttp.ClientError, OSError, EventTooLong, UnicodeDecodeError, Rejection):
+                pass
+            pause = FIRST_PAUSE if monotonic() - begun > LONGEST_PAUSE else min(pause * 2, LONGEST_PAUSE)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads reconnections
+
+    async def _heard(self) -> bool:
+        """Hear the session's stream to its end; whether there may be another."""
+        if self._http is None or (bearer := self._bearer()) is None:
+            return False
+        headers = {"Authorization": f"Bearer {bearer}", "Accept": MEDIA_TYPE, **self._legacy_headers()}
+        async with self._http.get(self._url, headers=headers, allow_redirects=False) as response:
+            if response.status != 200 or response.content_type != MEDIA_TYPE:
+                return response.status >= 500
+            await self._deliver(Incoming("notification"), response, self._pipes.emit)
+        return True
 
     async def _shake_hands(self) -> None:
         """A new session for the old one, with the client's own words."""

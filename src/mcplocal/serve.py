@@ -7,22 +7,29 @@ it in its own event loop. ``serve`` runs it.
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from mcpctl.errors import InvalidSetting
+from mcplocal import slow_clients
 from mcplocal.gateway import Gateway
 from mcplocal.protocol.endpoint import Endpoint
+from mcplocal.protocol.resource_metadata import ResourceMetadata
 from mcplocal.router import OnDecision
 from mcplocal.settings import Settings
+
+_ENDPOINT: Final = re.compile(r"(?:/projects/(?P<project>[^/]+))?/mcp")
 
 DRAIN = 10
 """Seconds that requests under way have when the gateway is told to stop."""
@@ -59,18 +66,35 @@ def build_app(settings: Settings, *, on_decision: OnDecision | None = None) -> S
     async def ready(_: Request) -> Response:
         return JSONResponse({"ready": gateway.is_ready}, status_code=200 if gateway.is_ready else 503)
 
-    app = Starlette(
+    app = _Application(
+        endpoint,
         routes=[
             Route("/mcp", endpoint),
             Route("/projects/{project}/mcp", endpoint),
             Route("/healthz", alive),
             Route("/readyz", ready),
+            *ResourceMetadata(settings).routes(),
         ],
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     app.state.gateway = gateway
     return app
+
+
+class _Application(Starlette):
+    """Starlette, past which the requests there are many of go straight to the endpoint: it answers every error itself."""
+
+    def __init__(self, endpoint: Endpoint, **more: Any) -> None:
+        super().__init__(**more)
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope.get("root_path") and (path := _ENDPOINT.fullmatch(scope["path"])):
+            scope["path_params"] = {"project": path["project"]} if path["project"] else {}
+            await self._endpoint(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class _Server(uvicorn.Server):
@@ -125,7 +149,7 @@ async def serve(
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=slow_clients.protocol(settings.client_timeout),
         lifespan="on",
         ws="none",
         access_log=False,

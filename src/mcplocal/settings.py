@@ -13,11 +13,12 @@ import tomllib
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
+from urllib.parse import urlsplit
 
 import durationpy
 import platformdirs
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mcpctl.errors import FieldError, InvalidInput, InvalidSetting, nearest
@@ -85,6 +86,19 @@ def _default_name() -> str:
     return name or "gateway"
 
 
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("it is not a base URL: write https://mcp.example.com")
+    return value.rstrip("/")
+
+
+def _issuers(value: tuple[str, ...]) -> tuple[str, ...]:
+    for issuer in value:
+        _base_url(issuer)
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
@@ -126,6 +140,14 @@ class Settings(BaseSettings):
     allowed_origins: Words = Field(
         default=(), description="browser origins accepted besides the gateway's own, comma separated: https://app.example"
     )
+    public_url: Annotated[str, AfterValidator(_base_url)] | None = Field(
+        default=None, description="base URL by which clients know this gateway, such as https://mcp.example.com"
+    )
+    authorization_servers: Annotated[Words, AfterValidator(_issuers)] = Field(
+        default=(),
+        description="issuers that give clients a bearer, comma separated; with them, 401 answers point to RFC 9728 metadata, "
+        "and MCPLOCAL_PUBLIC_URL is needed",
+    )
     upstream_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         default=(),
         description="private and loopback networks upstream servers may be in, comma separated: 127.0.0.0/8,10.1.0.0/16; "
@@ -159,11 +181,20 @@ class Settings(BaseSettings):
         default=30.0, description="how often idle upstreams are probed and their status is reported"
     )
     idle_timeout: Seconds = Field(default=1800.0, description="when an unused session or stateful upstream connection ends")
+    client_timeout: Seconds = Field(
+        default=30.0, description="how long a client may take to send one request, or go without taking any of an answer"
+    )
     max_request_bytes: int = Field(default=4 << 20, ge=1024, description="largest body accepted from a client")
     max_response_bytes: int = Field(default=64 << 20, ge=1024, description="largest answer accepted from an upstream")
     max_sessions: int = Field(default=64, ge=1, description="handshake-era sessions per principal; the idlest makes room")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     log_format: str = Field(default="auto", pattern="^(auto|json|text)$", description="json, text, or text on a terminal only")
+
+    @model_validator(mode="after")
+    def _metadata_has_an_address(self) -> Self:
+        if self.authorization_servers and self.public_url is None:
+            raise ValueError("MCPLOCAL_AUTHORIZATION_SERVERS needs MCPLOCAL_PUBLIC_URL: clients must know what they authorize")
+        return self
 
     @property
     def address(self) -> tuple[str, int]:
@@ -201,7 +232,10 @@ def load(environ: Mapping[str, str] = os.environ, **flags: Any) -> Settings:
 def invalid(error: ValidationError) -> InvalidSetting:
     """Pydantic's findings in our words, by variable name."""
     findings = [
-        FieldError(PREFIX + str(found["loc"][0]).upper(), found["msg"].removeprefix("Value error, "))
+        FieldError(
+            PREFIX + str(found["loc"][0] if found["loc"] else "AUTHORIZATION_SERVERS").upper(),
+            found["msg"].removeprefix("Value error, "),
+        )
         for found in error.errors(include_input=False, include_url=False)
     ]
     return InvalidSetting("; ".join(f"{f.field}: {f.message}" for f in findings), errors=findings)

@@ -68,6 +68,7 @@ class Upstream:
     seen: list[Seen] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
     gone: int = 0
+    forgets_with: int = 404
     call_error: int | None = None
     pages: int = 1
 
@@ -124,7 +125,7 @@ class Upstream:
         if not session:
             return _error(body, -32600, 400)
         if session not in self.sessions:
-            return Response(status_code=404)
+            return Response(status_code=404) if self.forgets_with == 404 else _error(body, -32000, self.forgets_with)
         return self._result(body, {})
 
     def _result(self, body: dict[str, Any], members: dict[str, Any]) -> Response:

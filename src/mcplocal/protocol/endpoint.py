@@ -42,6 +42,7 @@ from mcplocal.protocol.legacy import Session, Sessions, initialized_text, settle
 from mcplocal.protocol.listening import Listening
 from mcplocal.protocol.methods import Circumstances, Methods
 from mcplocal.protocol.origin import Addressed
+from mcplocal.protocol.resource_metadata import ResourceMetadata
 from mcplocal.protocol.slowdown import Slowdown
 from mcplocal.router import Renew
 from mcplocal.wire import Era
@@ -60,6 +61,7 @@ class Endpoint:
         self._methods = Methods(gateway.router)
         self._sessions = Sessions(settings.idle_timeout, settings.max_sessions, lambda s: gateway.pool.release(s.holder))
         self._slowdown = Slowdown()
+        self._metadata = ResourceMetadata(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever goes wrong is an answer too."""
@@ -71,7 +73,7 @@ class Endpoint:
         except Problem as problem:
             if isinstance(problem, InvalidCredential):
                 await self._slowdown.failed(request.source)
-            await send_problem(request, problem)
+            await send_problem(request, problem, self._metadata)
         except Exception:
             log.exception("a request could not be answered", request_id=request.id)
             await send_problem(request, Problem("the gateway made a mistake; its log has it under this request's id"))

@@ -24,6 +24,7 @@ from mcplocal.event_stream import MEDIA_TYPE
 from mcplocal.json_text import write
 from mcplocal.protocol import modern
 from mcplocal.protocol.envelope import Rejection, error_text
+from mcplocal.protocol.resource_metadata import ResourceMetadata
 from mcplocal.ulids import new_ulid
 
 JSON: Final = b"application/json"
@@ -167,11 +168,12 @@ async def send_json(request: Request, status: int, text: str, extra: dict[str, s
     await _send(request, status, JSON, text.encode(), extra)
 
 
-async def send_problem(request: Request, problem: Problem) -> None:
+async def send_problem(request: Request, problem: Problem, metadata: ResourceMetadata | None = None) -> None:
     """Answer with a problem document, or a JSON-RPC error where a session is gone."""
     headers = dict(problem.headers)
-    if isinstance(problem, Unauthenticated) and "WWW-Authenticate" not in headers:
-        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    if isinstance(problem, Unauthenticated):
+        said = headers.get("WWW-Authenticate", 'Bearer error="invalid_token"')
+        headers["WWW-Authenticate"] = metadata.challenge(said, request.scope["path"]) if metadata is not None else said
     if isinstance(problem, NoSession):
         rejection = Rejection(wire.INVALID_REQUEST, problem.detail, id_text=problem.id_text)
         return await _send(request, problem.status, JSON, error_text(rejection).encode(), headers)

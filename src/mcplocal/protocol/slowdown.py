@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from ipaddress import ip_network
 from time import monotonic
 from typing import Final
 
@@ -21,7 +23,10 @@ class Slowdown:
         self._failures: Recent[str, tuple[int, float]] = Recent(10_000)
 
     def delay(self, source: str) -> float:
-        """Seconds the answer to one more failure of ``source`` is held back."""
+        """Seconds the answer to one more failure of ``source`` is held back. Of IPv6, a network of 64 bits is one source."""
+        if ":" in source:
+            with suppress(ValueError):
+                source = str(ip_network(f"{source.partition('%')[0]}/64", strict=False))
         count, last = self._failures.get(source) or (0, 0.0)
         now = monotonic()
         count = 1 if now - last > FORGOTTEN_AFTER else count + 1

@@ -133,12 +133,14 @@ class HttpConnection:
                         self._link = None
                     anew = await self._linked()
                     if anew.era is Era.MODERN and link.era is Era.MODERN:
-                        return self._refusal(rejected.reply)
+                        return self._refusal(rejected.reply, Era.MODERN)
                     return await self._send(anew, call)
         except TimeoutError:
             raise UpstreamFailed(f"no answer within {call.timeout:g} s", sent=True) from None
-        except _Rejected:
-            raise UpstreamFailed("it keeps losing the session") from None
+        except _Rejected as again:
+            if again.reply.status == 404:
+                raise UpstreamFailed("it keeps losing the session") from None
+            return self._refusal(again.reply, Era.LEGACY)  # it was not about the session after all
         finally:
             self.busy -= 1
 
@@ -188,7 +190,7 @@ class HttpConnection:
     async def _send(self, link: Link, call: Call) -> Answer:
         reply = await self._post(link, call)
         error = reply.message.error if reply.message is not None else None
-        if link.session_id is not None and reply.status == 404:
+        if link.session_id is not None and (reply.status == 404 or _forgets_session(reply)):
             raise _Rejected(reply)
         if link.era is Era.MODERN and reply.status in (400, 404, 405, 406):
             understood = error is not None and (error.code in OWN_ERRORS or error.code in wire.MODERN_ONLY or error.code >= 0)
@@ -199,11 +201,11 @@ class HttpConnection:
         self.answered += 1
         return reply.message.answer(link.era)
 
-    def _refusal(self, reply: Reply) -> Answer:
-        """What a server of the modern era says no with, in words of its own."""
+    def _refusal(self, reply: Reply, era: Era) -> Answer:
+        """What a server says no with, in words of its own."""
         if reply.message is None or reply.message.error is None:
             raise self._unusable(reply)
-        return reply.message.answer(Era.MODERN)
+        return reply.message.answer(era)
 
     def _unusable(self, reply: Reply) -> UpstreamFailed:
         if reply.status in (401, 403, 407):
@@ -332,3 +334,9 @@ def _line(name: str, value: str) -> str:
     if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
         raise UpstreamFailed("a header configured for it is not valid", lasting=True)
     return f"{name}: {value}\r\n"
+
+
+def _forgets_session(reply: Reply) -> bool:
+    """Whether that may mean that the session is unknown. It is 404 by the book; servers made from old examples say 400."""
+    error = reply.message.error if reply.message is not None else None
+    return reply.status == 400 and error is not None and error.code in (-32000, wire.INVALID_REQUEST)

@@ -103,5 +103,11 @@ def _embedded(address: Address) -> Iterator[IPv4Address]:
         yield last
     if address in _NAT64[1]:
         yield last
+        # Its operator may have chosen a shorter prefix: then the address stands around bits 64 to 71 (RFC 6052, section 2.2).
+        for before in (48, 56, 64):
+            bits = int(address) & ((1 << (128 - before)) - 1)
+            high, low = bits >> 64, bits & ((1 << 56) - 1)
+            first = 64 - before
+            yield IPv4Address(((high & ((1 << first) - 1)) << (32 - first)) | (low >> (56 - (32 - first))))
     if (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
         yield last
