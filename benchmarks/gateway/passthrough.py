@@ -1,4 +1,4 @@
-"""The least a proxy in Starlette and aiohttp does: the body there, the answer back, nothing looked at. One process, no policy."""
+"""The least a proxy in Starlette and aiohttp does: the body there, the answer back, nothing looked at."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ STREAM: Final = [(b"content-type", b"text/event-stream")]
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request."""
     if scope["type"] != "http":
-        return
+        return None
     if scope["method"] != "POST":
         return await _send(send, 405, b"")
     body = b""
@@ -134,7 +134,15 @@ async def _tell(send: Send, token: Any) -> None:
 async def serve() -> None:
     """Serve until standard input ends."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
-        config = uvicorn.Config(app, http="httptools", lifespan="off", access_log=False, log_config=None, server_header=False)
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=600,
+        )
         server = uvicorn.Server(config)
         running = asyncio.create_task(server.serve(sockets=[listening]))
         print("{}:{}".format(*listening.getsockname()), flush=True)
