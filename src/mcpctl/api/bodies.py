@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from math import isinf
 from typing import Any, Final, NoReturn
@@ -93,24 +94,20 @@ def parse_json(raw: bytes) -> Any:
 
 
 def _depth(raw: bytes) -> int:
+    """How deeply brackets are nested that stand in no string."""
     depth = deepest = 0
-    in_string = escaped = False
-    for byte in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
+    for bracket in _BRACKET.findall(_STRING.sub(b"", raw)):
+        if bracket in b"[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif byte in b"]}":
+        else:
             depth -= 1
     return deepest
+
+
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
+"""One that does not end goes to the end, so that no byte is looked at twice."""
 
 
 def _members_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

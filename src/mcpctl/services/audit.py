@@ -9,7 +9,7 @@ from math import isfinite, nan
 from time import time
 from typing import Any, Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import insert, or_, select
 from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import FieldError, InvalidInput
@@ -78,39 +78,42 @@ def add_calls(db: Db, batch: gateway_wire.CallEvents, projects: frozenset[str] |
     known = set(db.scalars(select(AuditRow.id).where(AuditRow.id.in_([event.id for event in wanted]))))
     fresh = {event.id: event for event in wanted if event.id not in known}
     moments = _moments(batch)
-    for event in fresh.values():
-        db.add(
-            AuditRow(
-                id=event.id,
-                at=moments[event.id],
-                subject=_cut(event.subject, SUBJECT),
-                user=_cut(event.user, NAME),
-                token_name=event.token_name,
-                token_sha=event.token_sha,
-                action=event.method[:64],
-                resource="servers",
-                name=f"{event.server or '-'}/{event.tool}" if event.tool else (event.server or "-"),
-                allowed=event.allowed,
-                outcome=event.outcome,
-                reason=event.reason,
-                rule=event.rule,
-                origin=_cut(event.origin, SUBJECT * 2),
-                revision=event.revision,
-                decision_id=event.decision_id,
-                project=event.project,
-                server=event.server,
-                tool=event.tool,
-                duration_ms=event.duration_ms,
-                source=event.source,
-                request_id=event.request_id,
-                gateway=batch.gateway,
-                details={
-                    key: value
-                    for key, value in (("requestBytes", event.request_bytes), ("responseBytes", event.response_bytes))
-                    if value is not None
-                },
-            )
-        )
+    # As one statement for all of them: an object each, made and flushed, costs five times as much.
+    rows = [
+        {
+            "id": event.id,
+            "at": moments[event.id],
+            "subject": _cut(event.subject, SUBJECT),
+            "user": _cut(event.user, NAME),
+            "token_name": event.token_name,
+            "token_sha": event.token_sha,
+            "action": event.method[:64],
+            "resource": "servers",
+            "name": f"{event.server or '-'}/{event.tool}" if event.tool else (event.server or "-"),
+            "allowed": event.allowed,
+            "outcome": event.outcome,
+            "reason": event.reason,
+            "rule": event.rule,
+            "origin": _cut(event.origin, SUBJECT * 2),
+            "revision": event.revision,
+            "decision_id": event.decision_id,
+            "project": event.project,
+            "server": event.server,
+            "tool": event.tool,
+            "duration_ms": event.duration_ms,
+            "source": event.source,
+            "request_id": event.request_id,
+            "gateway": batch.gateway,
+            "details": {
+                key: value
+                for key, value in (("requestBytes", event.request_bytes), ("responseBytes", event.response_bytes))
+                if value is not None
+            },
+        }
+        for event in fresh.values()
+    ]
+    if rows:
+        db.execute(insert(AuditRow), rows)
     return len(wanted)
 
 
