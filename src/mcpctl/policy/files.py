@@ -67,18 +67,30 @@ class Membership(NamedTuple):
 
 @dataclass(frozen=True)
 class PolicyFiles:
-    """Everything a policy directory says, read at one moment. ``digest`` changes when anything of it changes."""
+    """Everything a policy directory says, read at one moment. ``digest`` changes when anything of it changes.
+
+    ``role_lines`` says of each pair of a role and an action where its line stands.
+    """
 
     model: PolicyModel
     roles: Roles
     rules: tuple[Rule, ...]
     memberships: tuple[Membership, ...]
     digest: str
+    role_lines: Mapping[tuple[str, str], str] = field(default_factory=dict)
     _rules_by_subject: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict, repr=False)
     _groups_by_user: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, model: PolicyModel, roles: Roles, rules: list[Rule], memberships: list[Membership], digest: str) -> PolicyFiles:
+    def of(
+        cls,
+        model: PolicyModel,
+        roles: Roles,
+        rules: list[Rule],
+        memberships: list[Membership],
+        digest: str,
+        role_lines: Mapping[tuple[str, str], str] | None = None,
+    ) -> PolicyFiles:
         """Index what was read."""
         by_subject: defaultdict[str, list[Rule]] = defaultdict(list)
         for rule in rules:
@@ -92,6 +104,7 @@ class PolicyFiles:
             tuple(rules),
             tuple(memberships),
             digest,
+            role_lines or {},
             {subject: tuple(found) for subject, found in by_subject.items()},
             {user: tuple(found) for user, found in by_user.items()},
         )
@@ -142,9 +155,10 @@ class _Reader:
         self.digest = sha256()
         self.roles: set[str] = {ADMIN}
         self.every_file_is_read = True
-        self.role_links: list[tuple[str, str]] = []
+        self.role_lines: dict[tuple[str, str], str] = {}
         self.rules: list[Rule] = []
         self.memberships: list[Membership] = []
+        self.good_subjects: set[str] = set()  # the same few stand in most lines
         self.seen: dict[tuple[str, ...], str] = {}
 
     def read(self) -> PolicyFiles | None:
@@ -158,7 +172,8 @@ class _Reader:
         self.findings.sort(key=lambda finding: (finding.file, finding.line))
         if model is None or self.findings:
             return None
-        return PolicyFiles.of(model, Roles(self.role_links), self.rules, self.memberships, self.digest.hexdigest())
+        roles = Roles(self.role_lines)
+        return PolicyFiles.of(model, roles, self.rules, self.memberships, self.digest.hexdigest(), self.role_lines)
 
     def _csv_files(self) -> Iterator[Path]:
         """Every file that holds lines. Hidden ones are not policy: editors and mounted volumes keep their own there."""
@@ -207,6 +222,8 @@ class _Reader:
     def _as_seen(self, file: str, number: int, line: str) -> str:
         """``line`` if an editor shows the whole of it as one line; else nothing, and a finding."""
         line = line.removesuffix("\r")
+        if line.isascii() and line.isprintable():
+            return line
         hidden = next((one for one in line if not one.isprintable() and one != "\t"), None)
         if "\ufffd" in line:
             self._find(file, number, "it is not UTF-8", "save it as UTF-8")
@@ -269,7 +286,7 @@ class _Reader:
             is_role = action in self.roles
             cause = f"{action!r} is a role, and a role contains actions only" if is_role else f"unknown action {shown(action)}"
             self._find(*origin, cause, _cure(action, ACTIONS))
-        self.role_links.append((role, action))
+        self.role_lines[(role, action)] = str(origin)
         return role, action
 
     def _membership(self, origin: Origin, user: str, group: str) -> tuple[str, ...]:
@@ -281,7 +298,9 @@ class _Reader:
         return user, group
 
     def _rule(self, origin: Origin, subject: str, role: str, word: str, name: str, effect: str) -> tuple[str, ...]:
-        self._checked(origin, "p", names.parse_subject, subject)
+        if subject not in self.good_subjects:
+            known = self._checked(origin, "p", names.parse_subject, subject)
+            self.good_subjects.update({subject} if known else ())
         resource = self._checked(origin, "p", vocabulary.resource, word, any_allowed=True)
         operation = resource == OPERATIONS_RESOURCE
         valid = {ADMIN, *OPERATIONS} if operation else self.roles if resource else {*self.roles, *OPERATIONS}
