@@ -141,8 +141,8 @@ BODIES: dict[str, tuple[str | bytes, int]] = {
     "a member twice deep down": ('{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":{"b":[{"c":1,"c":2}]}}}', -32700),
     "NaN": ('{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":NaN}}', -32700),
     "a control character in a string": ('{"jsonrpc":"2.0","id":1,"method":"a\nb"}', -32700),
-    "depth without end": ("[" * 100_000, -32700),
-    "depth inside": ('{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":' + '{"a":' * 50_000 + "1" + "}" * 50_002, -32700),
+    "depth without end": ("[" * 40_000, -32700),
+    "depth inside": ('{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":' + '{"a":' * 20_000 + "1" + "}" * 20_002, -32700),
     "a number without end": ('{"jsonrpc":"2.0","id":' + "1" * 5000 + ',"method":"x"}', -32700),
     "a batch": (json.dumps([LISTING]), -32600),
     "a string": ('"x"', -32700),
@@ -153,6 +153,7 @@ BODIES: dict[str, tuple[str | bytes, int]] = {
     "an id of true": (json.dumps(LISTING | {"id": True}), -32600),
     "an id with a fraction": (json.dumps(LISTING | {"id": 1.5}), -32600),
     "params that are a list": (json.dumps(LISTING | {"params": []}), -32600),
+    "more values than are read": ('{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":[' + "[]," * 50_000 + "1]}}", -32600),
     "members in another case": ('{"jsonrpc":"2.0","id":1,"Method":"tools/list"}', -32600),
 }
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcplocal.heavy_json import LARGE, MOST_VALUES, is_heavy
 from mcplocal.json_text import NotJson, Twice, decode, read, read_object, write, write_object
 from mcplocal.protocol.envelope import Incoming, Rejection, parse
+from mcplocal.upstream.answers import read_message
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(
@@ -125,3 +129,28 @@ def test_every_body_is_one_message_or_refused_with_a_code_and_nothing_else_happe
 @given(st.binary(max_size=60))
 def test_bytes_of_any_kind_are_refused_with_a_code_or_are_a_message(body: bytes) -> None:
     parsed(body)
+
+
+MANY = MOST_VALUES + 10
+HEAVY = {
+    "members": '{"a":{' + ",".join(f'"{n}":1' for n in range(MANY)) + "}}",
+    "lists": '{"a":[' + ",".join(["[]"] * MANY) + "]}",
+    "numbers": "[" + "1," * MANY + "1]",
+}
+LIGHT = {
+    "commas in a string": '{"a":"' + "a,[{" * MANY + '"}',
+    "quotes in a string": '{"a":"' + '\\",[' * MANY + '"}',
+    "a few values": '{"a":[' + ",".join(["[]"] * (MOST_VALUES // 3)) + "]}",
+}
+
+
+@pytest.mark.parametrize(("text", "heavy"), [*((t, True) for t in HEAVY.values()), *((t, False) for t in LIGHT.values())])
+def test_what_holds_very_many_values_is_told_from_what_is_merely_long(text: str, heavy: bool) -> None:
+    assert heavy is is_heavy(text)
+
+
+def test_the_collector_works_again_after_a_large_text_however_that_went() -> None:
+    for text in ('{"jsonrpc":"2.0","id":1,"result":{"x":[' + "[]," * 200_000 + "[]]}}", "{" + " " * LARGE):
+        with suppress(NotJson):
+            read_message(text)
+        assert gc.isenabled()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mcplocal import wire
+from mcplocal.heavy_json import MOST_VALUES, is_heavy
 from mcplocal.json_text import Members, NotJson, decode, read, read_object, write, write_object
 
 Kind = Literal["request", "notification", "response"]
@@ -65,6 +66,8 @@ def parse(body: bytes) -> Incoming:
     """
     try:
         text = decode(body)
+        if is_heavy(text):
+            raise Rejection(wire.INVALID_REQUEST, f"the message holds more than {MOST_VALUES} values")
         if text.lstrip(" \t\r\n")[:1] == "[":
             read(text, unique=True)
             raise Rejection(wire.INVALID_REQUEST, "a batch is not accepted: send one message per request")
