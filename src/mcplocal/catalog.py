@@ -26,6 +26,8 @@ class ServerSpec:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     stateful: bool = False
     health_check: HealthCheck | None = None
+    unusable: str | None = None
+    """Why nobody can reach it: a secret it names cannot be read."""
 
     @classmethod
     def of(cls, upstream: Upstream) -> ServerSpec:
@@ -40,13 +42,14 @@ class ServerSpec:
             env=dict(upstream.env or {}),
             stateful=upstream.stateful,
             health_check=upstream.health_check,
+            unusable=upstream.unusable,
         )
 
     @cached_property
     def digest(self) -> str:
         """Changes whenever anything about reaching the server does, its credentials included."""
         whole: list[object] = [self.name, self.transport, self.url, sorted(self.headers.items())]
-        whole += [self.command, self.args, sorted(self.env.items()), self.stateful]
+        whole += [self.command, self.args, sorted(self.env.items()), self.stateful, self.unusable]
         return sha256(write(whole).encode()).hexdigest()
 
 

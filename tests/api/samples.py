@@ -51,6 +51,8 @@ SERVER = {
     "healthCheck": {"intervalSeconds": 30, "timeoutSeconds": 5, "tool": "ping"},
     "stateful": False,
 }
+SOMEBODY = {"type": "user", "id": "sample"}
+SOMETHING = {"type": "servers", "id": "sample"}
 BODIES: dict[str, Any] = {
     "post_auth_login": {"username": "admin", "password": "wrong password"},
     "post_users": {"name": "sample", "password": "a long password", "service": False},
@@ -70,8 +72,20 @@ BODIES: dict[str, Any] = {
     "post_rbac": {"name": "sample", "subjects": ["User:sample"], "roleBindings": ["role:view,resource:servers"]},
     "put_rbac_id": {"name": "sample", "subjects": ["User:sample"], "roleBindings": ["role:view,resource:servers"]},
     "post_authorize": {"subject": "User:sample", "action": "view", "resource": "servers", "name": "sample"},
+    "post_authorize_explain": {"subject": "User:sample", "action": "view", "resource": "servers", "name": "sample"},
+    "post_access_v1_evaluation": {"subject": SOMEBODY, "action": {"name": "view"}, "resource": SOMETHING},
+    "post_access_v1_evaluations": {
+        "subject": SOMEBODY,
+        "action": {"name": "view"},
+        "evaluations": [{"resource": SOMETHING}, {"resource": SOMETHING, "action": {"name": "run"}}],
+        "options": {"evaluations_semantic": "execute_all"},
+    },
+    "post_access_v1_search_subject": {"subject": {"type": "user"}, "action": {"name": "view"}, "resource": SOMETHING},
+    "post_access_v1_search_resource": {"subject": SOMEBODY, "action": {"name": "view"}, "resource": {"type": "servers"}},
+    "post_access_v1_search_action": {"subject": SOMEBODY, "resource": SOMETHING, "page": {"limit": 10}},
     "post_secrets": {"name": "sample", "values": {"key": "value"}},
     "put_secrets_id": {"values": {"key": "value"}},
+    "patch_secrets_id": {"values": {"key": "value"}},
     "post_servers": SERVER,
     "put_servers_id": SERVER,
     "post_projects": {"name": "sample", "servers": ["sample"], "toolNames": "prefixed"},
@@ -80,6 +94,7 @@ BODIES: dict[str, Any] = {
     "post_gateway_status": {"gateway": "gw", "instances": [INSTANCE]},
 }
 QUERIES = {
+    "get_authorize_subjects": {"action": "view", "resource": "servers"},
     "get_gateway_slices": {"subject": "User:sample", "project": "sample"},
     "get_gateway_upstreams": {"project": "sample"},
 }

@@ -141,7 +141,7 @@ def told(
 
 
 def test_a_secret_stands_in_the_answer_that_gives_it_and_nowhere_else(told: tuple[Story, Path | None, list[str]]) -> None:
-    """threats 8; SPEC section 4: no log, list, audit row, error, or database column."""
+    """Incident 8: no log, list, audit row, error, or database column."""
     story, path, logged = told
     secrets = [*story.given, *story.typed]
     assert (6, 10) <= (len(story.given), len(story.typed))

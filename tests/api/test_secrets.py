@@ -93,6 +93,49 @@ def test_a_secret_in_use_is_not_deleted_nor_robbed_of_a_key(served: Served) -> N
     assert 204 == served.admin.delete("/secrets/github").status_code
 
 
+def test_some_values_are_set_and_some_forgotten_and_the_others_stay(served: Served) -> None:
+    keep(served)
+    made(served.admin.post("/servers", SERVER))
+    made(served.admin.post("/projects", {"name": "demo", "servers": ["github"]}))
+    changed = made(served.admin.patch("/secrets/github", {"values": {"other": None, "third": "3"}}), 200)
+    assert ["third", "token"] == changed["keys"]
+    (upstream,) = served.admin.get("/gateway/upstreams?project=demo").json()["servers"]
+    assert {"X-Key": VALUE} == upstream["headers"]
+    assert 409 == served.admin.patch("/secrets/github", {"values": {"token": None}}).status_code, "a server uses it"
+    assert 422 == served.admin.patch("/secrets/github", {"values": {"nothing": None}}).status_code
+    assert 204 == served.admin.delete("/servers/github").status_code
+    assert 422 == served.admin.patch("/secrets/github", {"values": {"token": None, "third": None}}).status_code
+    bob = served.user("bob", "role:view,resource:secrets")
+    assert 403 == bob.patch("/secrets/github", {"values": {"third": "4"}}).status_code
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "a\r\nX-Injected: 1", "\x7f"])
+def test_a_value_that_cannot_be_a_header_is_sent_as_none(served: Served, value: str) -> None:
+    made(served.admin.post("/secrets", {"name": "github", "values": {"token": value}}))
+    assert 422 == served.admin.post("/servers", SERVER).status_code
+    made(served.admin.put("/secrets/github", {"values": {"token": "plain"}}), 200)
+    made(served.admin.post("/servers", SERVER))
+    for method in ("PUT", "PATCH"):
+        refused = served.admin.call(method, "/secrets/github", {"values": {"token": value}})
+        assert (422, "values.token") == (refused.status_code, refused.json()["errors"][0]["field"])
+
+
+def test_a_value_that_cannot_be_read_harms_its_server_alone_and_can_be_set_anew(database_url: str) -> None:
+    with serving.serve(database_url, POLICIES, keyring=Keyring([OLD])) as served:
+        keep(served)
+        made(served.admin.post("/servers", SERVER))
+        served.project("demo", "github", "other")
+        with served.control.database.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE secret_value SET nonce = ciphertext WHERE key = 'token'")
+    with serving.serve(database_url, POLICIES, keyring=Keyring([NEW, OLD])) as served:
+        damaged, other = served.admin.get("/gateway/upstreams?project=demo").json()["servers"]
+        assert "'token' of the secret 'github' cannot be read" in damaged["unusable"]
+        assert ({}, None) == (damaged["headers"], other["unusable"])
+        made(served.admin.patch("/secrets/github", {"values": {"token": VALUE}}), 200)
+        mended, _ = served.admin.get("/gateway/upstreams?project=demo").json()["servers"]
+        assert ({"X-Key": VALUE}, None) == (mended["headers"], mended["unusable"])
+
+
 def test_a_token_never_touches_secrets_whatever_its_bindings(served: Served) -> None:
     keep(served)
     served.project("demo")
@@ -140,8 +183,8 @@ def test_a_new_key_in_front_encrypts_everything_anew_and_the_old_one_can_go(data
         control.database.close()
     for keys in ([OLD], []):
         database = Database(database_url)
-        with pytest.raises(InvalidSetting, match="MCPCTL_SECRET_KEY"):
-            ControlPlane.prepare(database, POLICIES, keyring=Keyring(keys))
+        with pytest.raises(InvalidSetting, match=f"need the key {Keyring([NEW]).encrypting}, and the-file holds"):
+            ControlPlane.prepare(database, POLICIES, keyring=Keyring(keys, "the-file"))
         database.close()
 
 

@@ -1,4 +1,4 @@
-"""What a token never does, how far it sees, and that it shrinks with its owner at once (SPEC section 3, last part)."""
+"""What a token never does, how far it sees, and that it shrinks with its owner at once."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ NEVER: list[tuple[str, str, Any]] = [
 def test_a_token_cloned_from_an_admin_handles_no_credentials_and_no_grants(
     method: str, path: str, body: Any, cloned: Client, shared: Served
 ) -> None:
-    """authz.md d13, d14, d15; threats 9, 11: a leaked token breeds nothing."""
+    """authz d13, d14, d15; threats 9, 11: a leaked token breeds nothing."""
     with nothing_changes(shared, refusals=1) as audited:
         refused(cloned.call(method, path, body), "forbidden")
     assert ["clone"] == [row.token_name for row in audited]
@@ -119,7 +119,7 @@ def test_beyond_that_a_token_may_what_its_bindings_and_its_owner_may_in_its_proj
 def test_outside_its_project_nothing_exists_for_a_token(
     method: str, path: str, body: Any, cloned: Client, shared: Served
 ) -> None:
-    """authz.md d38: what is there and what is nowhere answer the very same, by name and by id."""
+    """authz d38: what is there and what is nowhere answer the very same, by name and by id."""
     found = [("theirs", "nowhere")]
     if path.startswith(("/servers/{name}", "/projects/{name}")):
         kind = path.split("/")[1]
@@ -151,7 +151,7 @@ def answers(bearer: str, served: Served) -> bool | int:
 def test_a_token_shrinks_with_its_owner_in_the_next_request_and_comes_back_with_it(
     cloned: Client, shared: Served, actor: Person
 ) -> None:
-    """authz.md d18; threats 11: effective right is the lesser of the token and its owner now."""
+    """authz d18; threats 11: effective right is the lesser of the token and its owner now."""
     mint = ["role:create,resource:mcptokens,name:mine", "role:view,resource:projects,name:mine"]
     actor.holds(*mint, "role:run,resource:servers")
     body = {"name": "shrinks", "project": "mine", "bindings": ["role:run,resource:servers,name:mine"]}
@@ -196,7 +196,7 @@ def lines(served: Served, *subjects: str) -> list[str]:
 
 
 def test_deleting_a_user_leaves_no_line_and_no_live_credential(served: Served) -> None:
-    """authz.md d11: the name made again inherits no binding, no membership, no token, no session and no audit row."""
+    """authz d11: the name made again inherits no binding, no membership, no token, no session and no audit row."""
     served.project("p")
     alice = served.user("alice", "role:admin,resource:*")
     setup(served, ("POST", "/groups", {"name": "team", "members": ["User:alice"]}))
@@ -246,7 +246,7 @@ def test_deleting_a_project_takes_its_tokens_and_every_line_of_them(served: Serv
 
 
 def test_a_server_made_again_is_attached_nowhere(served: Served) -> None:
-    """authz.md d12."""
+    """authz d12."""
     served.project("p", "s")
     setup(served, ("DELETE", "/servers/s", None))
     assert [] == served.admin.get("/projects/p").json()["servers"]
@@ -255,7 +255,7 @@ def test_a_server_made_again_is_attached_nowhere(served: Served) -> None:
 
 
 def test_namesakes_of_different_kinds_share_nothing(served: Served) -> None:
-    """authz.md d10: a group called like a user, a user called like a group, and names that spell another kind."""
+    """authz d10: a group called like a user, a user called like a group, and names that spell another kind."""
     alice = served.user("alice", "role:view,resource:users")
     setup(served, ("POST", "/groups", {"name": "alice"}), ("POST", "/users", {"name": "admins", "service": True}))
     setup(served, ("POST", "/rbac", {"name": "g", "subjects": ["Group:alice"], "roleBindings": ["role:admin,resource:*"]}))

@@ -124,7 +124,7 @@ def test_who_is_a_gateway_no_more_hears_no_more_names(shared: Served, actor: Per
 
 @pytest.mark.parametrize("ends_by", ["logout", "password", "disable", "delete", "session", "expiry", "token"])
 def test_a_stream_ends_with_the_credential_it_was_opened_with(ends_by: str, shared: Served) -> None:
-    """authz.md d34: open streams included, within a second."""
+    """authz d34: open streams included, within a second."""
     name = f"ends-{ends_by}"
     if ends_by in ("session", "expiry"):
         setup(shared, ("POST", "/users", {"name": name, "service": True}))
@@ -179,7 +179,7 @@ def two(served: Served, database_url: str, policy_directory: Path) -> Iterator[t
 
 
 def test_what_is_revoked_in_one_process_is_revoked_in_the_other_within_a_second(two: tuple[Served, Served]) -> None:
-    """authz.md d2, d34; SPEC section 4."""
+    """authz d2, d34."""
     first, second = two
     first.project("p", "s")
     token = made(first.admin.post("/mcptokens", {"name": "t", "project": "p", "bindings": ["role:view,resource:servers"]}))
@@ -207,7 +207,7 @@ def test_what_is_revoked_in_one_process_is_revoked_in_the_other_within_a_second(
 
 
 def test_a_process_that_has_not_heard_yet_grants_nothing_it_should_not(two: tuple[Served, Served]) -> None:
-    """authz.md d2: the write reads the policy in its own transaction, so here not even a moment is allowed."""
+    """authz d2: the write reads the policy in its own transaction, so here not even a moment is allowed."""
     first, second = two
     held = ["role:view,resource:servers", "role:create,resource:rbac"]
     alice = first.user("alice", *held)
@@ -238,7 +238,7 @@ def test_a_process_that_cannot_see_the_revision_remembers_nobody(served: Served)
 
 
 def test_two_processes_that_add_the_same_make_it_once_and_one_removal_takes_it(two: tuple[Served, Served]) -> None:
-    """authz.md d33."""
+    """authz d33."""
     first, second = two
     first.user("alice")
     for round_number in range(4):
@@ -252,7 +252,7 @@ def test_two_processes_that_add_the_same_make_it_once_and_one_removal_takes_it(t
 
 
 def test_no_request_that_began_after_the_answer_to_a_revocation_passes(served: Served) -> None:
-    """authz.md d34: a hundred parallel calls around it."""
+    """authz d34: a hundred parallel calls around it."""
     served.project("p", "s")
     token = made(served.admin.post("/mcptokens", {"name": "t", "project": "p", "bindings": ["role:view,resource:servers"]}))
     served.control.failed_bearers.wait = lambda *_keys: 0.0  # type: ignore[method-assign]  # this is not about guessing

@@ -82,7 +82,7 @@ TAKINGS: dict[str, tuple[Call, Call, tuple[str, str]]] = {
 
 @pytest.mark.parametrize("how", TAKINGS)
 def test_nothing_is_passed_on_after_it_was_taken_away(pair: Pair, how: str) -> None:
-    """authz.md d1, d2: the check reads what the write commits on, also on a replica that has not heard yet."""
+    """authz d1, d2: the check reads what the write commits on, also on a replica that has not heard yet."""
     take, give_back, audited = TAKINGS[how]
     giver = pair.somebody("giver", "role:create,resource:rbac", "role:create,resource:mcptokens", "role:view,resource:projects")
     pair.somebody("taker")
@@ -133,7 +133,7 @@ def revisions_now(pair: Pair) -> int:
 
 
 def test_what_two_replicas_make_at_once_is_there_once_and_is_gone_when_it_is_taken_away_once(pair: Pair) -> None:
-    """authz.md d33: no duplicate keeps a right alive."""
+    """authz d33: no duplicate keeps a right alive."""
     who = pair.somebody("who")
     pair.made("POST", "/groups", {"name": "crew", "members": []})
     pair.made("POST", "/rbac", {"name": "crew", "subjects": ["Group:crew"], "roleBindings": ["role:view,resource:groups"]})
@@ -161,7 +161,7 @@ def test_what_two_replicas_make_at_once_is_there_once_and_is_gone_when_it_is_tak
 
 
 def test_no_call_that_begins_after_a_revocation_was_answered_passes(pair: Pair) -> None:
-    """authz.md d34. On the replica that answered none at all; on the other none that begins a second later."""
+    """authz d34. On the replica that answered none at all; on the other none that begins a second later."""
     pair.server("s")
     pair.made("POST", "/projects", {"name": "p", "servers": ["s"]})
     view = "role:view,resource:servers"
@@ -240,7 +240,7 @@ def test_a_look_that_takes_long_is_as_old_as_its_beginning(database_url: str) ->
 
 
 def test_a_token_minted_while_its_owner_or_project_is_deleted_is_deleted_with_it(pair: Pair) -> None:
-    """authz.md d11: nothing of a deleted subject is left behind, whichever came first."""
+    """authz d11: nothing of a deleted subject is left behind, whichever came first."""
     for n in range(ROUNDS):
         name, deletes = f"owner{n}", ("DELETE", f"/users/owner{n}") if n % 2 else ("DELETE", f"/projects/p{n}")
         bearer = pair.somebody(
@@ -280,7 +280,7 @@ def test_a_token_minted_while_its_owner_or_project_is_deleted_is_deleted_with_it
 
 
 def test_what_is_bound_or_joined_while_it_is_deleted_leaves_nothing_behind(pair: Pair) -> None:
-    """authz.md d11: a group or user re-created under the same name inherits nothing."""
+    """authz d11: a group or user re-created under the same name inherits nothing."""
     for n in range(ROUNDS):
         kind = "users" if n % 2 else "groups"
         subject = f"{'User' if n % 2 else 'Group'}:x"
@@ -320,7 +320,7 @@ ENDINGS: dict[str, Callable[[str], Call]] = {
 
 @pytest.mark.parametrize("how", ENDINGS)
 def test_of_two_last_admins_one_stays_whatever_they_do_to_each_other(pair: Pair, how: str) -> None:
-    """SPEC 3: the last enabled admin can be neither disabled, deleted, denied nor removed."""
+    """The last enabled admin can be neither disabled, deleted, denied nor removed."""
     person = {"password": PASSWORD}
     survivor, bearer = "admin", pair.admin
     for n in range(ROUNDS):
@@ -357,7 +357,7 @@ def test_of_two_last_admins_others_can_end_one_only(pair: Pair) -> None:
 
 
 def test_a_rotation_beside_a_revocation_hands_out_nothing_that_lives_on(pair: Pair) -> None:
-    """authz.md d34, d35: every secret ever given of a revoked token is dead, and no line speaks of it."""
+    """authz d34, d35: every secret ever given of a revoked token is dead, and no line speaks of it."""
     pair.made("POST", "/projects", {"name": "p", "servers": []})
     for n in range(ROUNDS):
         body = {"name": "t", "project": "p", "bindings": ["role:view,resource:projects"]}

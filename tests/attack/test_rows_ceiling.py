@@ -213,7 +213,7 @@ DOORS = {
     "post_sessions", "delete_sessions_id",
     "post_mcptokens", "delete_mcptokens_id", "post_mcptokens_id_revoke", "post_mcptokens_id_rotate",
     "post_rbac", "put_rbac_id", "delete_rbac_id",
-    "post_secrets", "put_secrets_id", "delete_secrets_id",
+    "post_secrets", "put_secrets_id", "patch_secrets_id", "delete_secrets_id",
     "post_servers", "put_servers_id", "delete_servers_id",
     "post_projects", "put_projects_id", "delete_projects_id", "put_projects_id_servers_server", "delete_projects_id_servers_server",
     "post_gateway_audit", "post_gateway_status",

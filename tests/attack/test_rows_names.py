@@ -313,7 +313,7 @@ def test_a_matcher_that_fails_refuses_everybody_and_the_log_in_still_works(datab
 def test_no_server_starts_on_a_model_that_fails_open_or_is_not_whole(
     old: str, new: str, sqlite_template: Path, policy_directory: Path, tmp_path: Path
 ) -> None:
-    """authz d40, SPEC 2: nothing is in force rather than something that allows what no line allows."""
+    """authz d40: nothing is in force rather than something that allows what no line allows."""
     model = policy_directory / "model.conf"
     text = (POLICIES / "model.conf").read_text()
     assert old in text

@@ -355,7 +355,7 @@ def test_a_gateway_is_told_only_of_people_it_could_serve(world: Served, actor: P
 
 
 def test_who_may_not_write_definitions_learns_of_no_subject(world: Served, actor: Person) -> None:
-    """authz d37: without the right both answers are one; with it, an unknown subject is refused, as SPEC 3 says."""
+    """authz d37: without the right both answers are one; with it, an unknown subject is refused."""
     for call in (
         lambda name: ("POST", "/rbac", {"name": "d37s", "subjects": [f"User:{name}"], "roleBindings": [RUN]}),
         lambda name: ("PUT", f"/groups/admins/members/{name}", None),
@@ -372,7 +372,7 @@ def test_who_may_not_write_definitions_learns_of_no_subject(world: Served, actor
 
 
 def test_an_enabled_user_comes_back_only_by_somebody_who_holds_as_much(world: Served, actor: Person) -> None:
-    """authz d18, SPEC 3.5: disabling pauses tokens and sessions at once, and only the ceiling lets them go on."""
+    """authz d18: disabling pauses tokens and sessions at once, and only the ceiling lets them go on."""
     person = world.user("paused", *MINTS, RUN)
     agent = world.nobody.as_(
         made(person.post("/mcptokens", {"name": "paused", "project": "mine", "rbacMode": "clone"}))["token"]
@@ -390,7 +390,7 @@ def test_an_enabled_user_comes_back_only_by_somebody_who_holds_as_much(world: Se
 
 
 def test_deleting_a_server_gives_nobody_anything(world: Served, actor: Person) -> None:
-    """SPEC 3.6: it needs ``delete`` on the server and names no project; what it leaves is reached by nobody anew."""
+    """It needs ``delete`` on the server and names no project; what it leaves is reached by nobody anew."""
     world.project("left", "leaves", "stays")
     token = world.nobody.as_(mint(world, "left", RUN, project="left")["token"])
     actor.holds("role:delete,resource:servers,name:leaves")

@@ -120,12 +120,12 @@ CASES = (
         {"name": "github", "values": {"bearer": "hunter2"}}, secrets.NewSecret, stdin="hunter2\n",
     ),
     Case(
-        "set secret github --from-file bearer=-", [SECRET], [("PUT", "/secrets/github")],
-        {"values": {"bearer": "hunter2"}}, secrets.SecretBody, stdin="hunter2\n",
+        "set secret github --from-file bearer=- --remove old", [SECRET], [("PATCH", "/secrets/github")],
+        {"values": {"bearer": "hunter2", "old": None}}, secrets.SecretPatch, stdin="hunter2\n",
     ),
     Case(
-        "edit secret github --from-file bearer=-", [SECRET], [("PUT", "/secrets/github")],
-        {"values": {"bearer": "hunter2"}}, secrets.SecretBody, stdin="hunter2\n",
+        "edit secret github --from-file bearer=- --remove old", [SECRET], [("PATCH", "/secrets/github")],
+        {"values": {"bearer": "hunter2", "old": None}}, secrets.SecretPatch, stdin="hunter2\n",
     ),
     Case("create session gateway-1", [LOGGED_IN], [("POST", "/sessions")], {"user": "gateway-1"}, people.NewSession),
     Case(

@@ -77,25 +77,25 @@ CASES = [
 
 @pytest.mark.parametrize(("held", "given_", "lacking"), CASES)
 def test_nobody_gives_what_they_do_not_hold(held: list[str], given_: list[str], lacking: list[str]) -> None:
-    """authz.md d, rows 3, 4 and 8."""
+    """authz d, rows 3, 4 and 8."""
     assert lacking == missing(person(*held), *given_)
 
 
 def test_row_3_holding_every_known_resource_is_not_holding_every_resource() -> None:
-    """authz.md d, row 3."""
+    """authz d, row 3."""
     every = [f"role:view,resource:{one}" for one in RESOURCES if one != "operations"]
     assert ["view * *"] == missing(person(*every), "role:view,resource:*")
 
 
 def test_row_4_names_never_add_up_to_all_names() -> None:
-    """authz.md d, row 4."""
+    """authz d, row 4."""
     two = person("role:view,resource:servers,name:a", "role:view,resource:servers,name:b")
     assert ["view servers *"] == missing(two, "role:view,resource:servers")
 
 
 @pytest.mark.parametrize("role", [*oracle.ROLES])
 def test_row_5_a_role_is_not_given_without_any_one_of_its_actions(role: str) -> None:
-    """authz.md d, row 5: the owner holds actions(R) - A; granting R fails, naming A and nothing else."""
+    """authz d, row 5: the owner holds actions(R) - A; granting R fails, naming A and nothing else."""
     exact = Roles([*KNOWN.links, *((f"only-{action}", action) for action in ACTIONS)])
     actions = exact.actions(role)
     for left_out in actions:
@@ -107,7 +107,7 @@ def test_row_5_a_role_is_not_given_without_any_one_of_its_actions(role: str) -> 
 
 
 def test_row_6_a_role_is_worth_what_it_contains_now() -> None:
-    """authz.md d, row 6: once ``edit`` contains more, giving it needs more."""
+    """authz d, row 6: once ``edit`` contains more, giving it needs more."""
     before, after = roles(edit="view edit", view="view"), roles(edit="view edit delete", view="view")
     held = [Binding("edit", "servers"), Binding("delete", "servers", effect="deny")]
     given_ = [Binding("edit", "servers")]
@@ -116,7 +116,7 @@ def test_row_6_a_role_is_worth_what_it_contains_now() -> None:
 
 
 def test_row_7_a_role_nobody_defines_may_come_to_mean_anything_and_needs_admin() -> None:
-    """authz.md d, row 7: what can grow needs the authority of what it may become."""
+    """authz d, row 7: what can grow needs the authority of what it may become."""
     ghost = [Binding("ghost", "servers", "a")]
     denied = person("role:admin,resource:*", "role:edit,resource:servers,name:a/x,effect:deny")
     assert ["admin servers a"] == [str(one) for one in ceiling.missing(person(*ghost), ghost, SHIPPED.roles)]
@@ -125,13 +125,13 @@ def test_row_7_a_role_nobody_defines_may_come_to_mean_anything_and_needs_admin()
 
 
 def test_row_7_all_names_includes_what_does_not_exist_yet() -> None:
-    """authz.md d, row 7: who gives ``*`` holds ``*``; who holds it gives each name, also one made later."""
+    """authz d, row 7: who gives ``*`` holds ``*``; who holds it gives each name, also one made later."""
     assert [] == missing(person("role:view,resource:servers"), "role:view,resource:servers,name:made-later")
     assert ["view servers *"] == missing(person("role:view,resource:servers,name:made-later"), "role:view,resource:servers")
 
 
 def test_row_8_a_deny_kept_from_the_owner_is_not_passed_by_through_a_token() -> None:
-    """authz.md d, row 8: denied ``secrets prod`` but allowed ``secrets *``."""
+    """authz d, row 8: denied ``secrets prod`` but allowed ``secrets *``."""
     owner = person("role:view,resource:secrets", "role:view,resource:secrets,name:prod,effect:deny")
     with pytest.raises(CeilingExceeded) as refusal:
         ceiling.require(owner, [bound("role:view,resource:secrets,name:prod")], SHIPPED.roles, "this token")
@@ -140,7 +140,7 @@ def test_row_8_a_deny_kept_from_the_owner_is_not_passed_by_through_a_token() -> 
 
 
 def test_row_37_a_refusal_names_what_was_asked_and_nothing_else() -> None:
-    """authz.md d, row 37: not the deny that stands in the way, nor a name the asker did not say; each line once."""
+    """authz d, row 37: not the deny that stands in the way, nor a name the asker did not say; each line once."""
     owner = person("role:view,resource:servers", "role:view,resource:servers,name:hidden-one,effect:deny")
     with pytest.raises(CeilingExceeded) as refusal:
         ceiling.require(owner, [bound("role:view,resource:servers"), bound("role:run,resource:servers")], SHIPPED.roles, "it")
@@ -158,7 +158,7 @@ def test_nothing_is_missing_for_giving_nothing() -> None:
 
 
 def test_row_13_the_ceiling_of_a_token_is_its_own() -> None:
-    """authz.md d, row 13: its rights within its owner's, never the owner's; and what it never may it never gives."""
+    """authz d, row 13: its rights within its owner's, never the owner's; and what it never may it never gives."""
     one = token("role:run,resource:servers,name:github", "role:view,resource:*")
     assert [] == missing(one, "role:run,resource:servers,name:github/x")
     assert ["run servers time"] == missing(one, "role:run,resource:servers,name:time")[:1]

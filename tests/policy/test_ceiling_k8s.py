@@ -39,7 +39,7 @@ def test_there_are_sixteen_cases() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_with_the_shipped_roles_the_same_is_covered(case: dict[str, Any]) -> None:
-    """authz.md d, rows 3 and 4: an enumeration covers neither every action, nor every resource, nor every name."""
+    """authz d, rows 3 and 4: an enumeration covers neither every action, nor every resource, nor every name."""
     assert case["covered"] is not bool(missing(case, SHIPPED.roles))
 
 

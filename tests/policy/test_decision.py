@@ -184,7 +184,7 @@ def test_a_person_has_one_leg_and_a_token_four() -> None:
 
 @given(valid_bindings(), st.lists(valid_bindings(), max_size=4), st.lists(valid_bindings(), max_size=4))
 def test_a_token_may_nothing_that_its_owner_may_not(asked: object, own: list[object], owners: list[object]) -> None:
-    """authz.md d, row 18: the bindings of a token and its owner meet live; neither adds to the other."""
+    """authz d, row 18: the bindings of a token and its owner meet live; neither adds to the other."""
     both = token(*own, owner=owners)  # type: ignore[arg-type]
     words = (asked.role, asked.resource, asked.name)  # type: ignore[attr-defined]
     expected = bool(person(*own).own.ask(*words)[0] and person(*owners).own.ask(*words)[0])  # type: ignore[arg-type]
@@ -192,7 +192,7 @@ def test_a_token_may_nothing_that_its_owner_may_not(asked: object, own: list[obj
 
 
 def test_no_binding_lets_a_token_handle_credentials_or_grants() -> None:
-    """authz.md d, rows 13 and 14: what a leaked token cannot do it cannot breed."""
+    """authz d, rows 13 and 14: what a leaked token cannot do it cannot breed."""
     allowed = {
         (action, resource)
         for resource in RESOURCES
@@ -211,7 +211,7 @@ def test_no_binding_lets_a_token_handle_credentials_or_grants() -> None:
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("question", [("", "servers", "github"), ("view", "", "github"), ("view", "servers", ""), ("", "", "")])
 def test_row_30_an_empty_word_is_refused_to_everybody(who: str, question: tuple[str, str, str]) -> None:
-    """authz.md d, row 30."""
+    """authz d, row 30."""
     assert not decide(WHO[who], *question)
 
 
@@ -248,7 +248,7 @@ def test_authority_that_ended_before_it_began_says_no(expires_at: float) -> None
 
 
 def test_row_40_an_exception_is_never_an_allow_and_never_remembered() -> None:
-    """authz.md d, row 40."""
+    """authz d, row 40."""
     broken = PolicyModel(MODEL_TEXT.replace("covers(p.name, r.name)", "ipMatch(r.name, p.name)", 1))
     authority = person("role:view,resource:servers", model=broken)
     for _ in range(2):
@@ -257,7 +257,7 @@ def test_row_40_an_exception_is_never_an_allow_and_never_remembered() -> None:
 
 
 def test_row_40_a_broken_owner_is_never_an_allow_for_the_token() -> None:
-    """authz.md d, row 40: also where the other leg has said yes already."""
+    """authz d, row 40: also where the other leg has said yes already."""
     broken = PolicyModel(MODEL_TEXT.replace("covers(p.name, r.name)", "ipMatch(r.name, p.name)", 1))
     good = token("role:run,resource:servers")
     authority = Authority(

@@ -173,7 +173,7 @@ def test_a_directory_that_cannot_be_listed_is_one_finding(tmp_path: Path, name: 
 
 
 def test_row_40_a_listing_that_fails_is_never_an_empty_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """authz.md d, row 40: half a policy is none; its denies would be missing."""
+    """authz d, row 40: half a policy is none; its denies would be missing."""
 
     def refused(self: Path) -> None:
         raise PermissionError(13, "Permission denied")
@@ -280,7 +280,7 @@ def test_the_shipped_files_are_a_good_policy_with_two_lines() -> None:
     }.items(),
 )
 def test_the_shipped_roles_contain_what_the_vocabulary_says(role: str, actions: str) -> None:
-    """authz.md d, row 5: one table for enforcing, for the ceiling and for display."""
+    """authz d, row 5: one table for enforcing, for the ceiling and for display."""
     assert tuple(actions.split()) == SHIPPED.roles.actions(role)
 
 
@@ -305,7 +305,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(rows=st.lists(st.tuples(SUBJECTS, valid_bindings(), BLANKS), unique_by=lambda row: (row[0], row[1]), max_size=8))
 def test_row_26_what_is_written_as_a_line_reads_the_same(here: Path, rows: list[tuple[str, Binding, str]]) -> None:
-    """authz.md d, row 26: a stored line means the same after the next load."""
+    """authz d, row 26: a stored line means the same after the next load."""
     expected = tuple(
         Rule(subject, b.role, b.resource, b.name, b.effect, f"a.csv:{number}")
         for number, (subject, b, _) in enumerate(rows, start=1)

@@ -86,7 +86,7 @@ def some_pairs() -> Iterator[World]:
 
 @pytest.mark.parametrize("role", oracle.EVERY_ROLE)
 def test_every_answer_and_every_ceiling_is_yes_exactly_if_all_it_asks_is_held(role: str) -> None:
-    """authz.md d, rows 5 and 8: roles are decided action by action, and a deny is taken off what is held."""
+    """authz d, rows 5 and 8: roles are decided action by action, and a deny is taken off what is held."""
     assert [] == list(wrong_answers(SHIPPED.model, every_pair(role)))
 
 
@@ -127,7 +127,7 @@ CLAUSES = {
 
 @pytest.mark.parametrize("clause", CLAUSES)
 def test_leaving_out_any_clause_of_the_model_breaks_the_law_a_thousandfold(clause: str) -> None:
-    """authz.md d, row 8, and "casbin is really the engine": what is edited in the text changes the answers."""
+    """authz d, row 8, and "casbin is really the engine": what is edited in the text changes the answers."""
     old, new = CLAUSES[clause]
     text = MODEL_TEXT.replace(old, new.replace('"x" == "x"', '"x" == "x"'), 1)
     assert MODEL_TEXT != text

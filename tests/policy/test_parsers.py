@@ -30,7 +30,7 @@ LOOKALIKES = [
     "adm\u202ein",
     "\ud800",
 ]
-"""authz.md d, row 25."""
+"""authz d, row 25."""
 SPECIAL = [
     ",",
     '"',
@@ -55,7 +55,7 @@ SPECIAL = [
     "a\\b",
     "a=b",
 ]
-"""authz.md d, rows 26, 28 and 29: what could end a field, open a comment or be taken for a pattern."""
+"""authz d, rows 26, 28 and 29: what could end a field, open a comment or be taken for a pattern."""
 EDGES = ["", ".", "-", "_", "-a", "a-", ".a", "a.", "a" * 64, "..", "../a", "a/b", "a//b"]
 HUGE = [
     "a" * 1_000_000,
@@ -124,7 +124,7 @@ def test_every_door_gives_a_value_or_a_problem(door: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", [*LOOKALIKES, *SPECIAL, *EDGES], ids=ascii)
 def test_rows_25_26_28_what_is_not_plainly_a_name_is_refused_at_every_door(text: str) -> None:
-    """authz.md d, rows 25, 26 and 28."""
+    """authz d, rows 25, 26 and 28."""
     for door in ("name", "user", "server", "bound project"):
         if door == "user" and text == "a" * 64:
             continue  # user names may be longer
@@ -212,13 +212,13 @@ def test_a_binding_names_what_its_resource_may_be_called(resource: str, name: st
     ],
 )
 def test_rows_10_and_31_a_subject_is_of_one_kind_and_whole(text: str) -> None:
-    """authz.md d, rows 10 and 31: no name passes for another kind, and a token is its whole SHA in one case."""
+    """authz d, rows 10 and 31: no name passes for another kind, and a token is its whole SHA in one case."""
     with pytest.raises(InvalidName):
         names.parse_subject(text)
 
 
 def test_row_10_namesakes_of_two_kinds_are_never_equal() -> None:
-    """authz.md d, row 10."""
+    """authz d, row 10."""
     assert names.parse_subject("User:admins") != names.parse_subject("Group:admins")
 
 
@@ -320,7 +320,7 @@ def test_what_parses_is_canonical(text: str) -> None:
     ],
 )
 def test_row_29_a_faulty_binding_is_refused_with_its_column_and_a_cure(text: str, column: int | None, says: str) -> None:
-    """authz.md d, row 29: a grammar, not a split; duplicate, unknown and empty are refused."""
+    """authz d, row 29: a grammar, not a split; duplicate, unknown and empty are refused."""
     with pytest.raises(InvalidBinding) as refusal:
         parse(text)
     assert says in refusal.value.detail

@@ -66,7 +66,7 @@ def test_covers_is_transitive_over_what_a_name_and_all_below_it_cover() -> None:
 
 
 def test_row_30_the_empty_name_is_covered_by_nothing_and_covers_nothing() -> None:
-    """authz.md d, row 30: the empty string never matches, and never means all."""
+    """authz d, row 30: the empty string never matches, and never means all."""
     for other in ["", *PATTERNS]:
         assert (False, False) == (covers("", other), covers(other, ""))
         assert (False, False) == (overlaps("", other), overlaps(other, ""))

@@ -141,7 +141,7 @@ def test_two_slices_that_share_roles_do_not_influence_one_another(model: PolicyM
 @MODELS
 @pytest.mark.parametrize("blank", range(4))
 def test_row_30_an_empty_word_is_refused_whatever_the_lines_say(model: PolicyModel, blank: int) -> None:
-    """authz.md d, row 30, and c1.8: with every word empty stock Casbin would say yes."""
+    """authz d, row 30, and c1.8: with every word empty stock Casbin would say yes."""
     line = Rule("", "", "", "", "allow", "x")
     admin = Rule("User:alice", "admin", "*", "*", "allow", "x")
     one = Slice(model, SHIPPED.roles, "User:alice", [], [line, admin])
@@ -178,7 +178,7 @@ def test_the_deciding_line_is_the_first_matching_deny_else_the_first_matching_al
 
 @given(st.text(), st.text(), st.text())
 def test_row_26_columns_are_loaded_never_text(subject: str, name: str, origin: str) -> None:
-    """authz.md d, row 26: whatever stands in a column stays in it. The rows come from columns; nothing is split or stripped."""
+    """authz d, row 26: whatever stands in a column stays in it. The rows come from columns; nothing is split or stripped."""
     rule = Rule(subject, "view", "servers", name, "allow", origin)
     one = Slice(SHIPPED.model, SHIPPED.roles, "User:mallory", [subject], [rule])
     assert (rule,) == one.rules
@@ -204,7 +204,7 @@ def test_row_26_columns_are_loaded_never_text(subject: str, name: str, origin: s
     ],
 )
 def test_rows_26_and_27_a_hostile_line_gives_nobody_else_anything_and_stops_nothing(hostile: str) -> None:
-    """authz.md d, rows 26 and 27: the escalations shown for the text adapter."""
+    """authz d, rows 26 and 27: the escalations shown for the text adapter."""
     lines = [Rule(hostile, "admin", "*", "*", "allow", "x"), Rule("User:alice", "view", "servers", hostile, "allow", "y")]
     one = Slice(SHIPPED.model, SHIPPED.roles, "User:alice", [], lines)
     assert [hostile] == [name for name in ("github", "*", hostile, "x") if one.ask("view", "servers", name)[0]]
@@ -213,7 +213,7 @@ def test_rows_26_and_27_a_hostile_line_gives_nobody_else_anything_and_stops_noth
 
 @pytest.mark.parametrize("name", ["*x", ".*", "a*b", "a|b", "(a+)+$", "[a-z]", "?"])
 def test_row_28_the_only_pattern_is_a_trailing_star(name: str) -> None:
-    """authz.md d, row 28: names are literals."""
+    """authz d, row 28: names are literals."""
     line = Rule("User:alice", "view", "servers", name, "allow", "x")
     one = Slice(SHIPPED.model, SHIPPED.roles, "User:alice", [], [line])
     asked = ["a", "b", "ab", "axb", "x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"]
@@ -222,13 +222,13 @@ def test_row_28_the_only_pattern_is_a_trailing_star(name: str) -> None:
 
 
 def test_row_10_a_group_and_a_user_of_one_name_are_two() -> None:
-    """authz.md d, row 10."""
+    """authz d, row 10."""
     one = piece("User:admins", "role:view,resource:servers", groups={})
     assert not one.enforce("Group:admins", "view", "servers", "github")
 
 
 def test_a_principal_called_like_a_role_has_not_the_role() -> None:
-    """authz.md c2: to Casbin a name equals itself; subjects carry their kind, so none is called like a role."""
+    """To Casbin a name equals itself; subjects carry their kind, so none is called like a role."""
     one = piece("User:admin", "role:view,resource:servers")
     assert [False, True] == [one.ask(action, "servers", "github").allowed for action in ("edit", "view")]
 
@@ -244,7 +244,7 @@ def test_g2_is_one_step() -> None:
 
 
 def test_row_5_actions_of_a_role_are_exactly_what_its_lines_are_allowed() -> None:
-    """authz.md d, row 5: one table for the decision and the ceiling, roles called like actions included."""
+    """authz d, row 5: one table for the decision and the ceiling, roles called like actions included."""
     known = roles(view="delete", editor="edit", delete="delete")
     for role in ("view", "editor", "delete", "run", "nobody-defined-it"):
         one = Slice(SHIPPED.model, known, "User:alice", [], [Rule("User:alice", role, "servers", "*", "allow", "x")])
@@ -255,7 +255,7 @@ def test_row_5_actions_of_a_role_are_exactly_what_its_lines_are_allowed() -> Non
 
 @MODELS
 def test_row_40_an_exception_in_the_engine_is_never_an_allow(model: PolicyModel, caplog: pytest.LogCaptureFixture) -> None:
-    """authz.md d, row 40: it is refused as unavailable, logged, and not remembered."""
+    """authz d, row 40: it is refused as unavailable, logged, and not remembered."""
     broken = PolicyModel(model.text.replace("covers(p.name, r.name)", "ipMatch(r.name, p.name)", 1))
     one = piece("User:alice", "role:view,resource:servers", model=broken)
     for _ in range(2):

@@ -23,7 +23,7 @@ from mcpctl.store.database import Database
 
 
 def test_of_three_processes_that_start_at_once_one_makes_the_admin(database: Database, database_url: str) -> None:
-    """authz.md d23: concurrent first starts make one admin, and one password."""
+    """authz d23: concurrent first starts make one admin, and one password."""
     start = "print(ControlPlane.prepare(Database(sys.argv[1]), Path(sys.argv[2]))[1] or '')"
     generated = [said for said in three_at_once(IMPORTS, start, database_url, str(shipped("policies"))) if said]
     assert 1 == len(generated)
@@ -37,7 +37,7 @@ def test_of_three_processes_that_start_at_once_one_makes_the_admin(database: Dat
 
 
 def test_once_anybody_was_made_the_first_start_makes_nobody(database: Database) -> None:
-    """authz.md d23: not even after every user was deleted by hand."""
+    """authz d23: not even after every user was deleted by hand."""
     assert "a password" != bootstrap.first_start(database, None) is not None
     assert bootstrap.first_start(database, None) is None
     with database.append() as session:

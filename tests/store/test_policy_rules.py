@@ -51,7 +51,7 @@ HOSTILE = [
     "Admin",
     "admin",
 ]
-"""What other programs' loaders change on the way (authz.md d26: I1, I2, I4, I5)."""
+"""What other programs' loaders change on the way (authz d26: I1, I2, I4, I5)."""
 
 
 def rule(sub: str = "User:alice", origin: str = "rbac:one", **more: str) -> Rule:
@@ -69,7 +69,7 @@ def lines(database: Database) -> list[str]:
 
 
 def test_hostile_strings_are_loaded_as_they_were_written(database: Database, other: Database) -> None:
-    """authz.md d26, d27: the stored value is the loaded value, also for a process that starts afterwards."""
+    """authz d26, d27: the stored value is the loaded value, also for a process that starts afterwards."""
     subjects = [rule(sub=value) for value in HOSTILE]
     names = [rule(sub="User:names", name=value) for value in HOSTILE]
     origins = [rule(sub="User:origins", origin=value) for value in HOSTILE]
@@ -107,7 +107,7 @@ def test_any_text_survives(database: Database, value: str) -> None:
 
 
 def test_the_same_line_cannot_stand_twice(database: Database, other: Database) -> None:
-    """authz.md d33: a duplicate would make a removal a silent no-op."""
+    """authz d33: a duplicate would make a removal a silent no-op."""
     write(database, rule())
     for again in (database, other):
         with pytest.raises(IntegrityError):
@@ -161,7 +161,7 @@ def test_removing_a_subject_names_the_origins_that_have_no_line_left(database: D
 
 
 def test_an_empty_value_is_no_wildcard(database: Database) -> None:
-    """authz.md d30."""
+    """authz d30."""
     write(database, rule())
     before = lines(database)
     for remove in (policy_rules.remove_subject, policy_rules.remove_origin):
@@ -174,7 +174,7 @@ def test_an_empty_value_is_no_wildcard(database: Database) -> None:
 
 
 def test_a_row_this_program_cannot_have_written_gives_nothing_and_a_deny_is_kept(database: Database) -> None:
-    """authz.md d27: one bad row stops neither loading nor starting."""
+    """authz d27: one bad row stops neither loading nor starting."""
     rows = [
         ("p", "User:alice", "view", "servers", "*", "maybe", "rbac:one"),
         ("p", "User:alice", "", "servers", "*", "allow", "rbac:one"),

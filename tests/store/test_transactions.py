@@ -44,7 +44,7 @@ def test_of_eighty_increments_by_two_processes_none_is_lost(database: Database, 
 
 
 def test_what_a_write_has_read_is_still_true_when_it_commits(database: Database, other: Database) -> None:
-    """authz.md d1: no write of another process comes between a check and what it guards."""
+    """authz d1: no write of another process comes between a check and what it guards."""
     inside, order = threading.Event(), list[str]()
 
     def later() -> None:
@@ -255,7 +255,7 @@ def test_an_append_makes_no_revision_and_fails_whole(database: Database) -> None
 
 
 def test_a_lost_connection_is_an_answer_and_the_next_request_gets_a_new_one(database: Database, other: Database) -> None:
-    """authz.md d40: the database goes away in the middle; that is never an allow, and passes."""
+    """authz d40: the database goes away in the middle; that is never an allow, and passes."""
     if database.is_sqlite:
         pytest.skip("nothing to cut off")
     with pytest.raises(StoreUnavailable), database.read() as session:  # noqa: PT012

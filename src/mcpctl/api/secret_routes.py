@@ -38,6 +38,11 @@ def replace_secret(work: Work, call: Call) -> wire.Secret:
     return secrets.shown(work.db, secret, work.authority)
 
 
+def change_secret(work: Work, call: Call) -> wire.Secret:
+    secret = secrets.change(work, secrets.find(work.db, call.params["id"]), call.body)
+    return secrets.shown(work.db, secret, work.authority)
+
+
 _V = "/api/v1/secrets"
 _T = ("secrets",)
 _secret = naming.by_id_or_name(Secret, "secrets")
@@ -56,6 +61,10 @@ OPERATIONS = (
     Operation(
         "PUT", f"{_V}/{{id}}", Guarded("edit", "secrets", _secret), "write", replace_secret,
         "Replace a secret's values", wire.Secret, body=wire.SecretBody, tags=_T, errors=(409,),
+    ),
+    Operation(
+        "PATCH", f"{_V}/{{id}}", Guarded("edit", "secrets", _secret), "write", change_secret,
+        "Set some of a secret's values, and forget some", wire.Secret, body=wire.SecretPatch, tags=_T, errors=(409,),
     ),
     Operation(
         "DELETE", f"{_V}/{{id}}", Guarded("delete", "secrets", _secret), "write",

@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from mcpctl.cli.connection import control_plane
-from mcpctl.cli.create_secrets import set_secret
+from mcpctl.cli.create_secrets import edit_secret
 from mcpctl.cli.create_servers import COMMAND_LINE, CommandAfterDashes, project_body, project_flags, server_body, server_flags
 from mcpctl.cli.credentials import password_flags, read_password
 from mcpctl.cli.flags import connection_flags, old_binding_flag, output_flag
@@ -239,4 +239,4 @@ def _switch(names: tuple[str, ...], output: str | None, *, disabled: bool) -> No
             print_done(USERS, made, "disabled" if disabled else "enabled", output)
 
 
-set_.add_command(set_secret)
+set_.add_command(edit_secret)

@@ -1,4 +1,4 @@
-"""``mcpctl create secret`` and ``set secret``. Values come from files, standard input or variables, never as arguments."""
+"""``mcpctl create secret`` and ``edit secret``. Values come from files, standard input or variables, never as arguments."""
 
 from __future__ import annotations
 
@@ -55,29 +55,38 @@ def create_secret(name: str, files: tuple[str, ...], variables: tuple[str, ...],
     print_done(SECRETS, made, "created", output)
 
 
-@click.command("secret", cls=Command, short_help="All of a secret's values.")
+@click.command("secret", cls=Command, short_help="Some of a secret's values.")
 @click.argument("name", type=NAME, metavar="NAME", help="Name of the secret.")
 @_value_flags
+@click.option("--remove", "gone", multiple=True, metavar="KEY", help="Forget the value of this key; may be repeated.")
 @output_flag("name", "json", "yaml")
 @connection_flags
-def set_secret(name: str, files: tuple[str, ...], variables: tuple[str, ...], output: str | None) -> None:
-    """Replace all values of a secret; keys left out are gone. Gateways use the new values at once.
+def edit_secret(
+    name: str, files: tuple[str, ...], variables: tuple[str, ...], gone: tuple[str, ...], output: str | None
+) -> None:
+    """Set the values named, and leave the others as they are. Gateways use the new values at once.
 
     Examples:
-      mcpctl set secret github --from-file bearer=github.token
+      mcpctl edit secret github --from-file bearer=github.token
+      mcpctl edit secret github --from-env bearer=GITHUB_TOKEN --remove old-bearer
     """
+    values: dict[str, str | None] = dict(_values(files, variables, needed=not gone))
+    if twice := sorted({*gone} & values.keys()):
+        _refuse("gone", f"the key {twice[0]!r} is set and removed")
     with control_plane() as plane:
-        made = plane.put(SECRETS.path(name), {"values": _values(files, variables)})
+        made = plane.patch(SECRETS.path(name), {"values": values | dict.fromkeys(gone)})
     print_done(SECRETS, made, "changed", output)
 
 
-def _values(files: tuple[str, ...], variables: tuple[str, ...]) -> dict[str, str]:
+def _values(files: tuple[str, ...], variables: tuple[str, ...], *, needed: bool = True) -> dict[str, str]:
     values: dict[str, str] = {}
+    if sum(word.endswith("=-") for word in files) > 1:
+        _refuse("files", "only one value can come from standard input")
     for flag, words in (("files", files), ("variables", variables)):
         for word in words:
             key, equals, source = word.partition("=")
             if not key or not equals or not source:
-                _refuse(flag, f"{word!r} has no '=': write KEY=WHERE")
+                _refuse(flag, f"{word!r} is not KEY={'FILE' if flag == 'files' else 'VARIABLE'}")
             if key in values:
                 _refuse(flag, f"the key {key!r} stands there twice")
             if flag == "files":
@@ -86,7 +95,7 @@ def _values(files: tuple[str, ...], variables: tuple[str, ...]) -> dict[str, str
                 _refuse(flag, f"the variable {source!r} is not set, or empty")
             else:
                 values[key] = os.environ[source]
-    if not values:
+    if needed and not values:
         _refuse("files", "a secret needs a value: --from-file KEY=FILE, or --from-env KEY=VARIABLE")
     return values
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import rich_click as click
 
-from mcpctl.cli.create_secrets import set_secret
+from mcpctl.cli.create_secrets import edit_secret
 from mcpctl.cli.verbs import VerbGroup
 
 
 @click.group("edit", cls=VerbGroup, short_help="Edit something.")
 def edit() -> None:
-    """Edit something. What a secret holds is never shown, so its values are given anew, as with 'mcpctl set secret'.
+    """Edit something: what is named is changed, all else stays.
 
     Examples:
       mcpctl edit secret github --from-file bearer=github.token
     """
 
 
-edit.add_command(set_secret)
+edit.add_command(edit_secret)

@@ -60,6 +60,12 @@ def prepare(settings: ServerSettings) -> ControlPlane:
     control, generated = ControlPlane.prepare(
         Database(settings.url), settings.policy_dir, settings.admin_password, _keyring(settings)
     )
+    if own := _own_key_file(settings):
+        # Only now: had secrets been kept, their key would be missing, and a new one beside them would look like it.
+        if not own.exists():
+            private_file(own, generate_key() + "\n", replace=False)
+            logger.info("secrets are encrypted with a new key: keep a copy of it, apart from the database", path=str(own))
+        control.keyring = _read_keys(own)
     control.session_seconds = settings.session_seconds
     control.max_body_bytes = settings.max_body_bytes
     control.allowed_hosts = frozenset(settings.allowed_hosts)
@@ -70,23 +76,32 @@ def prepare(settings: ServerSettings) -> ControlPlane:
 
 
 def _keyring(settings: ServerSettings) -> Keyring:
-    """The keys that are set; with SQLite and none set, one of its own beside the database, made at the first start.
+    """The keys that are set; with SQLite and none set, those in the file of its own beside the database.
 
-    Several replicas on PostgreSQL must share a key, so there none is made.
+    Several replicas on PostgreSQL must share their keys, so there no file is made.
     """
     if settings.secret_key is not None:
-        return Keyring(parse_keys(settings.secret_key, "MCPCTL_SECRET_KEY"))
-    path = settings.secret_key_file
-    if path is None:
-        if settings.database_url is not None:
-            return Keyring()
-        path = settings.data_dir / "secret-key"
-        if not path.exists():
-            private_file(path, generate_key() + "\n")
+        return Keyring(parse_keys(settings.secret_key, "MCPCTL_SECRET_KEY"), "MCPCTL_SECRET_KEY")
+    if settings.secret_key_file is not None:
+        return _read_keys(settings.secret_key_file)
+    own = _own_key_file(settings)
+    if own is None:
+        return Keyring((), "neither MCPCTL_SECRET_KEY nor MCPCTL_SECRET_KEY_FILE")
+    return _read_keys(own) if own.exists() else Keyring((), f"{own}, which is not there,")
+
+
+def _own_key_file(settings: ServerSettings) -> Path | None:
+    set_elsewhere = settings.secret_key is not None or settings.secret_key_file is not None
+    return None if set_elsewhere or settings.database_url is not None else settings.data_dir / "secret-key"
+
+
+def _read_keys(path: Path) -> Keyring:
     try:
-        return Keyring(parse_keys(path.read_text(encoding="utf-8"), str(path)))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting(f"the secret key file {path} cannot be read: {error}") from None
+        return Keyring(parse_keys(path.read_text(encoding="utf-8"), str(path)), str(path))
+    except OSError as error:
+        raise InvalidSetting(f"the secret key file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidSetting(f"the secret key file {path} holds no text") from None
 
 
 def drain(control: ControlPlane) -> None:
@@ -104,13 +119,21 @@ def private_directory(path: Path) -> None:
         path.chmod(0o700)
 
 
-def private_file(path: Path, text: str) -> None:
-    """Write a file that nobody else may read, whole or not at all."""
-    fresh = path.with_name(path.name + ".new")
+def private_file(path: Path, text: str, *, replace: bool = True) -> None:
+    """Write a file that nobody else may read, whole or not at all. Without ``replace``, what is there already stays."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
-    fresh.replace(path)
+    if replace:
+        fresh.replace(path)
+        return
+    try:
+        path.hardlink_to(fresh)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
 
 
 def _hand_over(password: str, directory: Path) -> None:

@@ -6,10 +6,10 @@ import os
 import tomllib
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mcpctl.errors import FieldError, InvalidInput, InvalidSetting, nearest
 from mcpctl.services.lifetimes import duration
@@ -65,6 +65,12 @@ class ServerSettings(BaseModel):
             except ValueError:
                 raise ValueError(f"{network!r} is not a network such as 10.0.0.0/8") from None
         return networks
+
+    @model_validator(mode="after")
+    def _has_its_keys_from_one_place(self) -> Self:
+        if self.secret_key is not None and self.secret_key_file is not None:
+            raise ValueError("secret_key and secret_key_file are both set; which of them holds the keys? set one")
+        return self
 
     @property
     def address(self) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import time
@@ -10,7 +11,7 @@ from typing import Final
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session as Db
 
-from mcpctl.errors import Forbidden, NotFound
+from mcpctl.errors import Forbidden, NotFound, Unavailable
 from mcpctl.policy.decision import Authority, decide
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.slices import Slice
@@ -23,6 +24,8 @@ from mcpctl.store import revisions
 from mcpctl.store.schema import Attachment, InstanceLine, InstanceRow, Project, Server
 from mcpctl.wire import catalog as catalog_wire
 from mcpctl.wire import gateway as wire
+
+logger = logging.getLogger(__name__)
 
 KEPT_LINES: Final = 1000
 """Lines kept of one instance; older ones go."""
@@ -88,18 +91,25 @@ def upstreams(db: Db, gateway: Principal, keyring: Keyring, query: wire.Upstream
 
 
 def _upstream(db: Db, keyring: Keyring, server: Server) -> wire.Upstream:
+    headers, env, unusable = dict[str, str](), dict[str, str](), None
+    try:
+        headers, env = secrets.resolved(db, keyring, server.headers), secrets.resolved(db, keyring, server.env)
+    except (NotFound, Unavailable) as error:  # the other servers of the project are none the worse for it
+        logger.error("the server %s cannot be reached: %s", server.name, error.detail)
+        unusable = error.detail
     return wire.Upstream.model_validate(
         {
             "name": server.name,
             "transport": server.transport,
             "url": server.url,
-            "headers": secrets.resolved(db, keyring, server.headers),
+            "headers": headers,
             "command": server.command,
             "args": server.args,
-            "env": secrets.resolved(db, keyring, server.env),
+            "env": env,
             "stateful": server.stateful,
             "health_check": server.health_check,
             "proxy_model": server.proxy_model,
+            "unusable": unusable,
         }
     )
 

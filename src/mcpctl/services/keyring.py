@@ -1,7 +1,9 @@
 """The keys that secrets are encrypted with at rest: AES-256-GCM, each value bound to its row.
 
 The first key encrypts; all of them decrypt. So a key is rotated by putting a new one in front: at the next start every value
-is encrypted anew, and the old key can go. A value moved to another row, or changed by one bit, does not decrypt.
+is encrypted anew, and the old key can go. Where several replicas run, the new key is first put *behind* the old one on all of
+them, so that each can read what the first to be turned around encrypts. A value moved to another row, or changed by one bit,
+does not decrypt. ``docs/secrets.md`` is the operator's side of it.
 """
 
 from __future__ import annotations
@@ -35,8 +37,9 @@ class Sealed(NamedTuple):
 class Keyring:
     """The keys of this process. Without any, secrets can be neither kept nor read."""
 
-    def __init__(self, keys: Iterable[bytes] = ()) -> None:
-        """Hold ``keys``, the encrypting one first."""
+    def __init__(self, keys: Iterable[bytes] = (), source: str = "MCPCTL_SECRET_KEY") -> None:
+        """Hold ``keys``, the encrypting one first; ``source`` is where they come from, for a person who has to find them."""
+        self.source = source
         self._keys = {sha256(key).hexdigest()[:16]: AESGCM(key) for key in keys}
         self.encrypting: str | None = next(iter(self._keys), None)
 
@@ -65,11 +68,11 @@ class Keyring:
         """
         key = self._keys.get(sealed.key_id)
         if key is None:
-            raise Unavailable(f"a secret needs the key {sealed.key_id}, which this control plane does not have")
+            raise Unavailable(f"it needs the key {sealed.key_id}, which this control plane does not have")
         try:
             return key.decrypt(sealed.nonce, sealed.ciphertext, row.encode()).decode()
         except InvalidTag:
-            raise Unavailable("a secret does not decrypt: it was altered or moved in the database") from None
+            raise Unavailable("it does not decrypt: it was altered or moved in the database, so it must be set anew") from None
 
 
 def parse_keys(text: str, source: str) -> list[bytes]:

@@ -6,14 +6,16 @@ wherever that server is, so every create and edit of a server asks for ``run`` o
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session as Db
 
-from mcpctl.errors import Duplicate, FieldError, InUse, InvalidSetting, NotFound
+from mcpctl.errors import Duplicate, FieldError, InUse, InvalidInput, InvalidSetting, NotFound, Unavailable
 from mcpctl.policy.decision import Authority, decide
 from mcpctl.services.keyring import Keyring, Sealed
 from mcpctl.services.work import Work
@@ -21,6 +23,11 @@ from mcpctl.store.database import WriteTransaction
 from mcpctl.store.schema import Attachment, Project, Secret, SecretValue, Server
 from mcpctl.wire import secrets as wire
 from mcpctl.wire.catalog import SecretRef, Value
+
+logger = logging.getLogger(__name__)
+
+_IN_A_HEADER: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+"""What a header's value may be made of (RFC 9110, 5.5): no line break, no control character but the tab."""
 
 
 def find(db: Db, key: str) -> Secret:
@@ -68,22 +75,61 @@ def create(work: Work, new: wire.NewSecret) -> Secret:
 
 
 def replace(work: Work, secret: Secret, body: wire.SecretBody) -> Secret:
-    """Keep these values from now on; gateways learn of it at once.
+    """Keep these values from now on and no others; gateways learn of it at once.
 
     Raises:
         InUse: a server uses a key that would be gone.
+        InvalidInput: a server sends a value as a header, and it cannot be one.
         Conflict: this control plane has no key to encrypt with.
     """
+    rows = select(SecretValue.key).where(SecretValue.secret_id == secret.id)
+    return _change(work, secret, dict(body.values), set(work.db.scalars(rows)) - body.values.keys())
+
+
+def change(work: Work, secret: Secret, patch: wire.SecretPatch) -> Secret:
+    """Keep the values given and forget those given as ``null``; what is not named stays as it is (RFC 7396).
+
+    Raises:
+        InUse: a server uses a key that would be gone.
+        InvalidInput: nothing would be left, a key to forget is not there, or a server sends a value as a header and it
+            cannot be one.
+        Conflict: this control plane has no key to encrypt with.
+    """
+    there = set(work.db.scalars(select(SecretValue.key).where(SecretValue.secret_id == secret.id)))
+    values = {key: value for key, value in patch.values.items() if value is not None}
+    gone = patch.values.keys() - values.keys()
+    errors = [FieldError(f"values.{key}", "the secret has no such key") for key in sorted(gone - there)]
+    if not errors and not (there - gone) | values.keys():
+        errors = [FieldError("values", "nothing would be left: delete the secret instead")]
+    if errors:
+        raise InvalidInput("; ".join(f"{error.field}: {error.message}" for error in errors), errors=errors)
+    return _change(work, secret, values, gone)
+
+
+def _change(work: Work, secret: Secret, values: Mapping[str, str], gone: Iterable[str]) -> Secret:
     users = using(work.db, secret.name)
-    gone = {key for server in users for name, key in references(server) if name == secret.name} - body.values.keys()
-    if gone:
-        raise InUse(f"servers use {', '.join(sorted(gone))} of the secret {secret.name!r}: change these first")
-    work.db.execute(delete(SecretValue).where(SecretValue.secret_id == secret.id))
-    _keep(work, secret, body.values)
+    needed = {key for server in users for name, key in references(server) if name == secret.name} & set(gone)
+    if needed:
+        raise InUse(f"servers use {', '.join(sorted(needed))} of the secret {secret.name!r}: change these first")
+    sent = {value["key"] for server in users for value in server.headers.values() if _names(value, secret.name)}
+    wrong = [key for key in sorted(sent & values.keys()) if not _IN_A_HEADER.fullmatch(values[key])]
+    errors = [FieldError(f"values.{key}", _NO_HEADER) for key in wrong]
+    if errors:
+        raise InvalidInput("; ".join(f"{error.field}: {error.message}" for error in errors), errors=errors)
+    rows = delete(SecretValue).where(SecretValue.secret_id == secret.id, SecretValue.key.in_({*values, *gone}))
+    work.db.execute(rows)
+    _keep(work, secret, values)
     secret.updated_at = work.now
     _touch_users(work, secret, users)
-    work.record("edit", "secrets", secret.name, keys=sorted(body.values))
+    work.record("edit", "secrets", secret.name, keys=sorted(values), forgotten=sorted(gone))
     return secret
+
+
+_NO_HEADER: Final = "a server sends it as a header, so it has no line breaks or control characters"
+
+
+def _names(value: Any, secret: str) -> bool:
+    return isinstance(value, dict) and value["secret"] == secret
 
 
 def remove(work: Work, secret: Secret) -> None:
@@ -112,12 +158,15 @@ def require_usable(work: Work, named: Mapping[str, SecretRef]) -> list[FieldErro
     work.require_all(dict.fromkeys(asked), "a server that names a secret")
     errors = []
     for field, reference in named.items():
-        rows = select(SecretValue.key).join(Secret).where(Secret.name == reference.secret)
-        keys = set(work.db.scalars(rows))
-        if not keys:
+        found = work.db.scalars(select(SecretValue).join(Secret).where(Secret.name == reference.secret))
+        rows = {row.key: row for row in found}
+        if not rows:
             errors.append(FieldError(field, f"there is no secret {reference.secret!r}"))
-        elif reference.key not in keys:
+        elif reference.key not in rows:
             errors.append(FieldError(field, f"the secret {reference.secret!r} has no key {reference.key!r}"))
+        elif field.startswith("headers."):
+            value = _opened(work.keyring, rows[reference.key], reference.secret)
+            errors += [] if _IN_A_HEADER.fullmatch(value) else [FieldError(field, _NO_HEADER)]
     return errors
 
 
@@ -138,7 +187,8 @@ def resolved(db: Db, keyring: Keyring, values: Mapping[str, Any]) -> dict[str, s
     """``values`` with every reference replaced by the secret's value: for gateways, and for nothing else.
 
     Raises:
-        Unavailable: a secret is gone or does not decrypt.
+        NotFound: a secret is gone.
+        Unavailable: one does not decrypt.
     """
     return {key: _value(db, keyring, value) for key, value in values.items()}
 
@@ -150,26 +200,43 @@ def _value(db: Db, keyring: Keyring, value: Any) -> str:
     row = db.scalars(query).one_or_none()
     if row is None:
         raise NotFound(f"there is no secret {value['secret']!r} with a key {value['key']!r}")
-    return keyring.open(Sealed(row.key_id, row.nonce, row.ciphertext), _row_name(row.secret_id, row.key))
+    return _opened(keyring, row, value["secret"])
+
+
+def _opened(keyring: Keyring, row: SecretValue, name: str) -> str:
+    try:
+        return keyring.open(Sealed(row.key_id, row.nonce, row.ciphertext), _row_name(row.secret_id, row.key))
+    except Unavailable as error:
+        raise Unavailable(f"the value {row.key!r} of the secret {name!r} cannot be read: {error.detail}") from None
 
 
 def adopt_key(transaction: WriteTransaction, keyring: Keyring) -> int:
-    """At start: see that every kept value can be read, and encrypt with the first key what is not; how many were.
+    """At start: read every kept value, and encrypt with the first key what is not; how many were.
+
+    A value that was altered does not stop the start: it is logged, its server cannot be used, and it can be set anew.
 
     Raises:
-        InvalidSetting: a value needs a key this control plane was not given, or does not decrypt.
+        InvalidSetting: a value needs a key this control plane was not given.
     """
     db = transaction.session
-    needed = set(db.scalars(select(SecretValue.key_id).distinct()))
-    if unknown := sorted(needed - set(keyring.ids)):
-        keys = ", ".join(unknown)
-        raise InvalidSetting(f"secrets need the key {keys}, which MCPCTL_SECRET_KEY or MCPCTL_SECRET_KEY_FILE does not hold")
-    rows = list(db.scalars(select(SecretValue).where(SecretValue.key_id != (keyring.encrypting or ""))))
-    for row in rows:
-        name = _row_name(row.secret_id, row.key)
-        sealed = keyring.seal(keyring.open(Sealed(row.key_id, row.nonce, row.ciphertext), name), name)
-        row.key_id, row.nonce, row.ciphertext = sealed
-    return len(rows)
+    rows = list(db.execute(select(SecretValue, Secret.name).join(Secret)))
+    if unknown := sorted({row.key_id for row, _ in rows} - set(keyring.ids)):
+        had = ", ".join(keyring.ids) or "no key"
+        needed = f"{'keys' if len(unknown) > 1 else 'key'} {', '.join(unknown)}"
+        raise InvalidSetting(f"secrets are kept that need the {needed}, and {keyring.source} holds {had}: restore it there")
+    anew = 0
+    for row, secret in rows:
+        try:
+            value = _opened(keyring, row, secret)
+        except Unavailable as error:
+            logger.error("%s", error.detail)
+            continue
+        if row.key_id != keyring.encrypting:
+            row.key_id, row.nonce, row.ciphertext = keyring.seal(value, _row_name(row.secret_id, row.key))
+            anew += 1
+    if anew:
+        logger.warning("encrypted %s values of secrets anew with the key %s; no older key is needed", anew, keyring.encrypting)
+    return anew
 
 
 def _keep(work: Work, secret: Secret, values: Mapping[str, str]) -> None:

@@ -58,7 +58,10 @@ class HealthCheck(Answer):
 
 
 class Upstream(Answer):
-    """How to reach one server, secret values included."""
+    """How to reach one server, secret values included.
+
+    ``unusable`` says why nobody can reach it: a secret it names cannot be read. Then it comes without headers and variables.
+    """
 
     name: str
     transport: Literal["streamable-http", "stdio"]
@@ -70,6 +73,7 @@ class Upstream(Answer):
     stateful: bool
     health_check: HealthCheck | None
     proxy_model: str | None
+    unusable: str | None = None
 
 
 class Upstreams(Answer):

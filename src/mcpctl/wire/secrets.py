@@ -33,6 +33,14 @@ class SecretBody(Request):
     values: dict[SecretKey, SecretText] = Field(min_length=1, max_length=50, json_schema_extra={"additionalProperties": False})
 
 
+class SecretPatch(Request):
+    """Values to keep, and ``null`` for keys to forget; keys left out stay as they are."""
+
+    values: dict[SecretKey, SecretText | None] = Field(
+        min_length=1, max_length=50, json_schema_extra={"additionalProperties": False}
+    )
+
+
 class NewSecret(SecretBody):
     """A secret to be kept."""
 

@@ -25,7 +25,7 @@ from mcplocal.json_text import NotJson, read
 log = structlog.get_logger(__name__)
 
 FRESH_FOR: Final = 1.0
-"""Seconds after a heartbeat during which nothing can have changed unnoticed (SPEC section 4)."""
+"""Seconds after a heartbeat during which nothing can have changed unnoticed."""
 
 REMEMBERED: Final = 512
 """Changes kept to judge answers that were under way when they happened."""

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from mcplocal.catalog import ServerSpec
 from mcplocal.settings import Settings
-from mcplocal.upstream.answers import Answer
+from mcplocal.upstream.answers import Answer, UpstreamFailed
 from mcplocal.upstream.era import Call
 from mcplocal.upstream.http import HttpConnection
 from mcplocal.upstream.http_client import HttpClient
@@ -73,6 +73,27 @@ class _Pooled:
     used_at: float = field(default_factory=monotonic)
 
 
+class _Unusable:
+    """Stands for a server that cannot be reached because of what the control plane says of it."""
+
+    busy = answered = 0
+
+    def __init__(self, spec: ServerSpec) -> None:
+        self.spec = spec
+
+    async def ready(self) -> Era:
+        raise self._failure()
+
+    async def request(self, _call: Call) -> Answer:
+        raise self._failure()
+
+    def _failure(self) -> UpstreamFailed:
+        return UpstreamFailed(f"it names a secret that cannot be used: {self.spec.unusable}", lasting=True)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
 class Pool:
     """Opens, keeps and closes connections."""
 
@@ -111,6 +132,8 @@ class Pool:
         def changed() -> None:
             self._changed(spec)
 
+        if spec.unusable is not None:
+            return _Unusable(spec)
         note = partial(self._note, spec)
         if spec.transport == "stdio":
             return StdioConnection(spec, self._stdio_guard, self._reaper, self._settings, changed, note)
