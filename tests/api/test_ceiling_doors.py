@@ -397,7 +397,7 @@ DOORS = [
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.does)
 def test_only_whoever_holds_all_of_it_can(door: Door, shared: Served, actor: Person) -> None:
-    """authz.md d9, d19, d20, d21; threats 9: checked on create and on edit, on the result of the edit."""
+    """authz d9, d19, d20, d21; threats 9: checked on create and on edit, on the result of the edit."""
     setup(shared, *door.before)
     for lacking, (code, missing) in door.needs.items():
         actor.holds(*(each for each in [*door.needs, *door.holds_also] if each != lacking))
@@ -410,7 +410,7 @@ def test_only_whoever_holds_all_of_it_can(door: Door, shared: Served, actor: Per
 
 
 def test_everything_that_is_missing_is_listed_and_nothing_else(shared: Served, actor: Person) -> None:
-    """authz.md d37: the refusal names what was asked for, not what others hold."""
+    """authz d37: the refusal names what was asked for, not what others hold."""
     setup(shared, user("all1"), server("all-a"), server("all-b"))
     actor.holds("role:create,resource:rbac", "role:view,resource:users", "role:create,resource:projects")
     bindings = ["role:edit,resource:users", "role:view,resource:secrets,name:a", "action:audit,name:p", "role:admin,resource:*"]
@@ -466,7 +466,7 @@ def test_deleting_a_subject_that_policy_files_name_is_refused_with_file_and_line
 def test_a_wildcard_is_held_only_by_a_wildcard_and_never_over_a_deny(
     held: list[str], asked: str, missing: list[str], shared: Served, actor: Person
 ) -> None:
-    """authz.md d3, d4, d8. The same question at two doors: a definition and a token."""
+    """authz d3, d4, d8. The same question at two doors: a definition and a token."""
     if shared.admin.get("/projects/wild").status_code == 404:
         setup(shared, project("wild"), user("wild"))
     actor.holds("role:create,resource:rbac,name:wild", "role:create,resource:mcptokens,name:wild", "role:view,resource:projects,name:wild", *held)  # fmt: skip
@@ -512,7 +512,7 @@ def test_who_is_a_member_by_a_policy_file_is_not_denied_by_somebody_weaker_eithe
 
 @pytest.mark.parametrize("subject", ["User:yet-to-come", "Group:yet-to-come", f"McpToken:{'0' * 64}"])
 def test_no_definition_waits_for_somebody_who_is_not_there_yet(subject: str, shared: Served, actor: Person) -> None:
-    """authz.md d11: whoever took the name would inherit it, and no ceiling was asked on the way."""
+    """authz d11: whoever took the name would inherit it, and no ceiling was asked on the way."""
     waits = ["User:admin", subject]
     if shared.admin.get("/rbac/early").status_code == 404:
         setup(shared, rbac("early", "User:admin", "role:view,resource:servers"))
@@ -533,7 +533,7 @@ def test_detaching_by_an_edit_needs_expose_as_detaching_does(shared: Served, act
 
 
 def test_a_request_cannot_use_what_it_grants_itself_earlier(shared: Served, actor: Person) -> None:
-    """authz.md d22: the actor's authority is that of before the request."""
+    """authz d22: the actor's authority is that of before the request."""
     setup(shared, group("self"), rbac("self", "Group:self", "role:view,resource:users"), user("self"))
     actor.holds("role:edit,resource:groups,name:self")
     with nothing_changes(shared, refusals=1):
@@ -541,7 +541,7 @@ def test_a_request_cannot_use_what_it_grants_itself_earlier(shared: Served, acto
 
 
 def test_a_refusal_halfway_through_leaves_nothing_half_applied(shared: Served, actor: Person) -> None:
-    """authz.md d22: the first two members pass, the third is stronger and must not be denied."""
+    """authz d22: the first two members pass, the third is stronger and must not be denied."""
     setup(
         shared,
         *(user(f"half{n}") for n in range(3)),

@@ -1,4 +1,4 @@
-"""Kubernetes' own escalation check, sixteen cases, asked at three doors of this program (authz.md d3, d4, d5)."""
+"""Kubernetes' own escalation check, sixteen cases, asked at three doors of this program (authz d3, d4, d5)."""
 
 # ruff: noqa: E501 - a case is a row
 from __future__ import annotations
@@ -95,7 +95,7 @@ def test_where_each_role_is_its_own_action_the_very_same_atoms_are_missing(datab
 
 @pytest.mark.parametrize("role", ["view", "create", "edit", "delete", "run", "expose", "admin"])
 def test_granting_a_role_needs_each_of_its_actions(role: str, shared: Served, actor: Person) -> None:
-    """authz.md d5: for every role and every action of it, all but that one is not enough."""
+    """authz d5: for every role and every action of it, all but that one is not enough."""
     roles = {"view": ["view"], "edit": ["view", "create", "edit", "delete", "expose"], "run": ["view", "run"], "expose": ["view", "expose"]}  # fmt: skip
     contained = roles.get(role, [role])
     if shared.admin.get("/users/roleless").status_code == 404:

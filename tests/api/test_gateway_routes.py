@@ -81,7 +81,7 @@ def test_a_gateway_learns_nothing_of_who_is_not_there(shared: Served, actor: Per
 
 
 def test_a_gateway_of_one_project_is_told_nothing_of_another(shared: Served, actor: Person) -> None:
-    """authz.md d38."""
+    """authz d38."""
     actor.holds("action:gateway,name:mine")
     with nothing_changes(shared, refusals=4):
         for project in ("theirs", "nowhere"):
@@ -103,7 +103,7 @@ def test_a_gateway_reports_only_the_calls_of_projects_it_serves(shared: Served, 
 
 
 def test_no_event_a_gateway_reports_can_spoil_the_audit(shared: Served) -> None:
-    """authz.md d27: it is cut, clamped or refused, and the rest of the audit stays readable."""
+    """authz d27: it is cut, clamped or refused, and the rest of the audit stays readable."""
     long = {
         "subject": "s" * 200,
         "user": "u" * 200,

@@ -42,7 +42,7 @@ def test_logging_out_ends_this_session_and_no_other(shared: Served) -> None:
 
 
 def test_whoever_cannot_log_in_hears_one_answer(shared: Served) -> None:
-    """authz.md d36; threats 8: not even the kept hash is a password."""
+    """authz d36; threats 8: not even the kept hash is a password."""
     shared.user("known")
     setup(
         shared,
@@ -209,7 +209,7 @@ def test_the_scheme_is_read_in_any_case(scheme: str, shared: Served) -> None:
 
 
 def test_a_bearer_anywhere_else_is_none(shared: Served) -> None:
-    """authz.md d32: who asks comes from the one header, never from what else a request says."""
+    """authz d32: who asks comes from the one header, never from what else a request says."""
     session = shared.admin.bearer or ""
     for options in (
         {"headers": {"Cookie": f"token={session}; session={session}; Authorization=Bearer {session}"}},

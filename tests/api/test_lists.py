@@ -150,7 +150,7 @@ DESCRIBED = [
 def test_without_view_what_is_there_and_what_is_not_answer_the_same(
     kind: str, path: str, shared: Served, actor: Person
 ) -> None:
-    """authz.md d36."""
+    """authz d36."""
     actor.holds(f"role:view,resource:{kind},name:other" if kind != "mcptokens" else "role:view,resource:mcptokens,name:other")
     said = []
     for name in ("z9", "q-9"):

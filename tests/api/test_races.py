@@ -31,7 +31,7 @@ POLICY = read(shipped("policies"))
 
 
 def test_nothing_is_granted_after_the_right_to_grant_it_was_taken(served: Served) -> None:
-    """authz.md d1: one thread gives and takes ``view servers``, the other grants it all the while."""
+    """authz d1: one thread gives and takes ``view servers``, the other grants it all the while."""
     served.user("grantee")
     actor = Person(served, "actor").holds("role:create,resource:rbac")
     stop = threading.Event()

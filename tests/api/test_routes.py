@@ -19,7 +19,14 @@ from tests.serving import Served, made
 
 by_id = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.operation_id)
 
-OPEN = {"post_auth_login", "get_mcptokens_introspect", "get_healthz", "get_readyz", "get_openapi_json"}
+OPEN = {
+    "post_auth_login",
+    "get_mcptokens_introspect",
+    "get_healthz",
+    "get_readyz",
+    "get_openapi_json",
+    "get__well_known_authzen_configuration",
+}
 """What anybody at all may ask. Whoever adds to this list changes what strangers can reach."""
 
 DECIDED_WITHOUT_RIGHT = {
@@ -27,6 +34,14 @@ DECIDED_WITHOUT_RIGHT = {
     "post_auth_logout": 204,
     "patch_users_id": 403,
     "post_authorize": 403,
+    "post_authorize_explain": 403,
+    "get_authorize_subjects": 403,
+    "get_authorize_rights": 200,
+    "post_access_v1_evaluation": 403,
+    "post_access_v1_evaluations": 403,
+    "post_access_v1_search_subject": 403,
+    "post_access_v1_search_resource": 403,
+    "post_access_v1_search_action": 403,
     "get_watch": 200,
     "get_audit": 200,
     "get_gateway_slices": 403,
@@ -36,6 +51,16 @@ DECIDED_WITHOUT_RIGHT = {
     "post_oauth2_introspect": 415,
 }
 """What somebody without any binding is answered where the service itself decides."""
+
+
+THEIR_WORDS = {
+    *("token_type", "client_id", "evaluations_semantic", "next_token", "policy_decision_point"),
+    *("access_evaluation_endpoint", "access_evaluations_endpoint"),
+    *(f"search_{what}_endpoint" for what in ("subject", "resource", "action")),
+}
+
+QUESTIONS = {"authorize", "authzen"}
+"""Tags of what asks and changes nothing, though the question is too large for an address."""
 
 
 @pytest.fixture(scope="module", name="shared")
@@ -77,7 +102,7 @@ def test_what_writes_is_no_get_and_what_reads_is_one(operation: Operation) -> No
     """A page that makes a browser fetch an address changes nothing."""
     if operation.method == "GET":
         assert operation.kind in ("read", "memory", "raw")
-    elif operation.operation_id not in ("post_auth_login", "post_authorize", "post_oauth2_introspect"):
+    elif operation.operation_id not in ("post_auth_login", "post_oauth2_introspect") and not QUESTIONS & {*operation.tags}:
         assert operation.kind in ("write", "append")
 
 
@@ -171,13 +196,13 @@ def test_the_document_served_is_the_one_that_answers_are_held_against(shared: Se
 
 
 def test_every_member_that_crosses_the_wire_is_in_camel_case() -> None:
-    """But ``token_type``, which RFC 7662 calls so."""
+    """But what RFC 7662 and AuthZEN call otherwise."""
     for name, schema in DOCUMENT["components"]["schemas"].items():
         if name == "Problem" or "properties" not in schema:
             continue
         for member in schema["properties"]:
             assert member == member[0].lower() + member[1:]
-            assert "_" not in member or member == "token_type"
+            assert "_" not in member or member in THEIR_WORDS
 
 
 def test_the_reason_of_not_being_ready_is_told_to_nobody(served_on_sqlite: Served) -> None:
@@ -192,7 +217,7 @@ def test_the_reason_of_not_being_ready_is_told_to_nobody(served_on_sqlite: Serve
 
 
 def test_an_unforeseen_fault_tells_nothing_and_is_never_an_allow(shared: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """authz.md d40."""
+    """authz d40."""
     from mcpctl.policy.slices import Slice
 
     hooks, shared.nobody.http.event_hooks = shared.nobody.http.event_hooks, {}
@@ -215,7 +240,7 @@ def test_an_unforeseen_fault_tells_nothing_and_is_never_an_allow(shared: Served,
 def test_a_policy_that_cannot_be_evaluated_is_said_and_is_never_an_allow(
     shared: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """authz.md d40."""
+    """authz d40."""
     from mcpctl.policy.slices import Slice
 
     shared.control.principals.supersede(0, frozenset({"*"}))

@@ -156,7 +156,7 @@ def test_a_name_is_taken_while_its_token_lives_or_has_merely_expired(shared: Ser
 
 
 def test_revoking_frees_the_name_and_the_new_token_is_somebody_else(shared: Served) -> None:
-    """authz.md d35: a soft-deleted token's bindings are gone, and its name carries nothing over."""
+    """authz d35: a soft-deleted token's bindings are gone, and its name carries nothing over."""
     first = mint(shared, "freed", "role:view,resource:servers")
     assert "revoked" == made(shared.admin.post("/mcptokens/freed/revoke?project=demo"), 200)["status"]
     assert [] == lines_of(shared, first["tokenSha"])
@@ -214,7 +214,7 @@ def test_deleting_takes_row_lines_and_secrets(shared: Served) -> None:
 
 
 def test_clone_is_a_snapshot_of_all_its_creator_holds_denies_included(shared: Served, actor: Person) -> None:
-    """authz.md d16, d17: leaving the group later does not change the lines; joining another adds nothing."""
+    """authz d16, d17: leaving the group later does not change the lines; joining another adds nothing."""
     setup(
         shared,
         ("POST", "/groups", {"name": "cloned", "members": ["User:actor"]}),
@@ -285,7 +285,7 @@ def test_a_token_takes_bindings_that_allow_only(shared: Served) -> None:
     ],
 )
 def test_a_binding_that_cannot_be_read_is_refused_by_its_place(binding: str, shared: Served) -> None:
-    """authz.md d28, d29."""
+    """authz d28, d29."""
     with nothing_changes(shared, refusals=0):
         for path, body in (
             ("/mcptokens", {"name": "syntax", "project": "demo", "bindings": ["action:logs", binding]}),
@@ -298,7 +298,7 @@ def test_a_binding_that_cannot_be_read_is_refused_by_its_place(binding: str, sha
 
 
 def test_a_token_is_found_by_id_or_by_name_and_project(shared: Served) -> None:
-    """authz.md d31: never by a part of its hash."""
+    """authz d31: never by a part of its hash."""
     minted = mint(shared, "found")
     assert minted["id"] == shared.admin.get("/mcptokens/found?project=demo").json()["id"]
     assert "found" == shared.admin.get(f"/mcptokens/{minted['id']}").json()["name"]
@@ -415,7 +415,7 @@ def test_a_session_introspects_too(shared: Served) -> None:
 
 
 def test_introspection_tells_why_a_bearer_is_not_active_to_its_bearer_alone(shared: Served) -> None:
-    """authz.md d36: apart here, one and the same everywhere else."""
+    """authz d36: apart here, one and the same everywhere else."""
     setup(
         shared,
         ("POST", "/users", {"name": "owner", "password": "a long password"}),

@@ -16,6 +16,7 @@ from mcpctl import errors
 from mcpctl.errors import CeilingExceeded, FieldError, InvalidInput, Problem
 from tests.cli.conftest import Mcpctl
 from tests.cli.recording import Recording
+from tests.cli.test_requests import ULID
 
 USAGE = (
     ("gte users", "No such command 'gte'. Did you mean 'get'?"),
@@ -31,7 +32,24 @@ USAGE = (
     ("get users --user alice", "--user: it goes with 'mcpctl get audit' only"),
     ("get users -p demo", "--project: it goes with 'mcptokens' and 'audit' only"),
     ("get mcptokens -p demo -A", "--all-projects: it does not go with --project"),
-    ("get session x", "sessions are only listed"),
+    ("get session x", "'x' cannot be the id of a session; 'mcpctl get sessions' lists them"),
+    (f"get session {ULID}", "sessions are only listed"),
+    ("get secretz", "did you mean 'secrets'?"),
+    ("get server secret/github", "'secret/github' cannot be a server name"),
+    ("get secret ../users", "'../users' cannot be a secret name"),
+    ("get secret/../users", "'../users' cannot be a secret name"),
+    ("describe instance inj", "'inj' cannot be the name of an instance: that is SERVER/GATEWAY"),
+    ("delete server gh gh2 secret/github --yes", "'secret/github' cannot be a server name"),
+    ("delete server gh gh2 secret/github --yes", "to name several kinds, write KIND/NAME for each"),
+    ("delete mcptoken demo/a/b --yes", "'a/b' cannot be a token name"),
+    ("disable user alice a/b", "'a/b' cannot be a user name"),
+    ("set rbac x/y --subject User:a", "'x/y' cannot be a name of a definition"),
+    ("set project x/y --tool-names plain", "'x/y' cannot be a project name"),
+    ("set group x/y --no-members", "'x/y' cannot be a group name"),
+    ("set server x/y --stateless", "'x/y' cannot be a server name"),
+    ("attach server a --project demo/x", "cannot be a project name"),
+    ("attach user a --group x/y", "cannot be a name"),
+    ("revoke mcptoken a b/c/d -p demo", "'c/d' cannot be a token name"),
     ("get audit --limit 0", "'--limit': 0 is not in the range"),
     ("get audit --decision alowed", "did you mean 'allowed'?"),
     ("create user Alice", "Invalid value for 'NAME': 'Alice' cannot be a user name: a user name is 1 to 126 of"),
@@ -261,7 +279,7 @@ def test_can_i_answers_with_its_exit_code(mcpctl: Mcpctl, recording: Recording) 
     verdict = {"allowed": False, "reason": "denied by x (rbac:no)", "rule": "x", "origin": "rbac:no", "revision": 1, "id": "d"}
     recording.say(verdict)
     ran = mcpctl("auth", "can-i", "run", "servers")
-    assert (1, "no\ndenied by x (rbac:no)\n", "") == (ran.code, ran.out, ran.err)
+    assert (1, "no\ndenied by x (rbac:no)\nrevision 1\n", "") == (ran.code, ran.out, ran.err)
     ran = mcpctl("auth", "can-i", "run", "servers", "-q")
     assert (1, "") == (ran.code, ran.out)
     recording.say(verdict | {"allowed": "true"})

@@ -9,9 +9,8 @@ import pytest
 from mcpctl.errors import InvalidSetting
 from mcpctl.server.command import prepare
 from mcpctl.server.settings import ServerSettings, load
-from mcpctl.services import secrets
 from mcpctl.services.keyring import generate_key
-from mcpctl.store.schema import Secret
+from mcpctl.store.schema import Secret, SecretValue
 
 
 def settings(directory: Path, **more: object) -> ServerSettings:
@@ -25,7 +24,7 @@ def keep_a_secret(directory: Path) -> None:
         transaction.session.add(secret)
         transaction.session.flush()
         sealed = control.keyring.seal("hunter2", f"{secret.id}/token")
-        transaction.session.add(secrets.SecretValue(secret_id=secret.id, key="token", **sealed._asdict()))
+        transaction.session.add(SecretValue(secret_id=secret.id, key="token", **sealed._asdict()))
     control.database.close()
 
 
