@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from functools import cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from time import time
 from typing import Final
+from urllib.parse import unquote_plus
 
 import anyio
 from anyio import to_thread
@@ -37,6 +39,44 @@ def bearer_of(request: Request) -> str:
     return bearer
 
 
+def client_of(request: Request) -> str:
+    """The bearer of a caller that may also show it as a client's secret: ``Basic`` of ``<user>:<bearer>``.
+
+    RFC 6749 section 2.3.1: both parts are form-encoded first. Whose bearer it is, ``require_client`` looks at.
+
+    Raises:
+        MissingCredential: there is no ``Authorization`` header.
+        InvalidCredential: it is neither one bearer nor one name and secret.
+    """
+    basic = _basic_of(request)
+    return bearer_of(request) if basic is None else basic[1]
+
+
+def require_client(request: Request, principal: Principal) -> None:
+    """Go on only if a client that named itself is the user whose bearer it showed: a name of one's own choice means nothing.
+
+    Raises:
+        InvalidCredential: it is somebody else's.
+    """
+    basic = _basic_of(request)
+    if basic is not None and basic[0] != principal.user:
+        raise InvalidCredential("the client id must be the name of the user whose session or token the secret is")
+
+
+def _basic_of(request: Request) -> tuple[str, str] | None:
+    headers = request.headers.getlist("authorization")
+    scheme, _, encoded = headers[0].partition(" ") if headers else ("", "", "")
+    if len(headers) != 1 or scheme.lower() != "basic":
+        return None
+    try:
+        name, colon, secret = b64decode(encoded.strip(" \t"), validate=True).decode("ascii").partition(":")
+    except ValueError:
+        colon = ""
+    if not colon:
+        raise InvalidCredential("the Authorization header must be 'Basic' and the base64 of '<user>:<session or token>'")
+    return unquote_plus(name), unquote_plus(secret)
+
+
 def source_of(request: Request, trusted_proxies: tuple[str, ...]) -> str:
     """The client's address. ``X-Forwarded-For`` counts only as far as configured proxies wrote it."""
     address = request.client.host if request.client else "unknown"
@@ -53,6 +93,15 @@ def source_of(request: Request, trusted_proxies: tuple[str, ...]) -> str:
             break
         address = str(parsed)
     return address
+
+
+def base_url(request: Request, trusted_proxies: tuple[str, ...]) -> str:
+    """The address this was asked for at, without a path. The scheme is what a configured proxy says it was there."""
+    scheme = request.url.scheme
+    if request.client is not None and _is_trusted(request.client.host, trusted_proxies):
+        said = request.headers.get("x-forwarded-proto", "").lower()
+        scheme = said if said in ("http", "https") else scheme
+    return f"{scheme}://{request.url.netloc}"
 
 
 @cache

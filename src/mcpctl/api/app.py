@@ -17,6 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ulid import ULID
 
 from mcpctl.api import (
+    answer_routes,
+    authzen_routes,
     catalog_routes,
     gateway_routes,
     openapi,
@@ -59,6 +61,8 @@ OPERATIONS: Sequence[Operation] = (
     *people_routes.OPERATIONS,
     *token_routes.OPERATIONS,
     *rbac_routes.OPERATIONS,
+    *answer_routes.OPERATIONS,
+    *authzen_routes.OPERATIONS,
     *catalog_routes.OPERATIONS,
     *secret_routes.OPERATIONS,
     *gateway_routes.OPERATIONS,
@@ -72,10 +76,10 @@ OPERATIONS: Sequence[Operation] = (
 )
 """Every route there is."""
 
-ASKED_MOST = ("/api/v1/mcptokens/introspect", "/api/v1/authorize")
-"""Starlette tries one route after the other, which for these two would cost as much as answering them: they stand first.
+ASKED_MOST = ("/api/v1/mcptokens/introspect", "/api/v1/authorize", "/access/v1/evaluation")
+"""Starlette tries one route after the other, which for these would cost as much as answering them: they stand first.
 
-No earlier route matches either path, so the order decides nothing else.
+No earlier route matches any of these paths, so the order decides nothing else.
 """
 
 _PATHS = {operation.path: compile_path(operation.path)[0] for operation in OPERATIONS}

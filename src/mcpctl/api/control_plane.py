@@ -8,6 +8,7 @@ from pathlib import Path
 from mcpctl.policy import files
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.services import bootstrap, secrets
+from mcpctl.services.asked_about import AskedAbout
 from mcpctl.services.keyring import Keyring
 from mcpctl.services.last_used import LastUsed
 from mcpctl.services.policy_feed import PolicyFeed
@@ -33,6 +34,7 @@ class ControlPlane:
     principals: PrincipalCache = field(default_factory=PrincipalCache)
     failed_logins: FailureThrottle = field(default_factory=lambda: FailureThrottle("login"))
     failed_bearers: FailureThrottle = field(default_factory=lambda: FailureThrottle("bearer", free=30))
+    asked_about: AskedAbout = field(default_factory=AskedAbout)
     draining: bool = False
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from ulid import ULID
 from mcpctl.api import access, bodies, problems
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.operations import Call, Guarded, Operation, Unguarded
-from mcpctl.errors import Forbidden, NotFound, Problem
+from mcpctl.errors import Forbidden, InvalidInput, MalformedBody, NotFound, Problem
 from mcpctl.policy.decision import decide
 from mcpctl.services import audit
 from mcpctl.services.principals import Principal, authenticate
@@ -33,6 +33,7 @@ from mcpctl.services.work import Work, require
 logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ANY_REQUEST_ID = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 _ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 """Headers of every answer; no operation sets them itself."""
 
@@ -48,16 +49,24 @@ def endpoint(control: ControlPlane, operation: Operation) -> Endpoint:
     async def run(request: Request) -> Response:
         given = request.headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else token_hex(16)
+        # The log and the audit know it by ours then.
+        echoed = given if operation.standard == "authzen" and _ANY_REQUEST_ID.fullmatch(given) else request_id
         try:
             response = await _run(control, operation, request, request_id)
         except Problem as problem:
-            response = problems.answer(problem, request_id)
+            response = problems.answer(_as_standard(operation, problem), request_id)
         except Exception as error:  # the one place where an unforeseen fault becomes an answer, and never an allow
             response = problems.unforeseen(error, request_id)
-        response.raw_headers += ((b"x-request-id", request_id.encode()), *_ALWAYS)
+        response.raw_headers += ((b"x-request-id", echoed.encode()), *_ALWAYS)
         return response
 
     return run
+
+
+def _as_standard(operation: Operation, problem: Problem) -> Problem:
+    if operation.standard == "authzen" and problem.status == InvalidInput.status:
+        return MalformedBody(problem.detail, errors=problem.errors)
+    return problem
 
 
 async def _run(control: ControlPlane, operation: Operation, request: Request, request_id: str) -> Response:
@@ -66,7 +75,7 @@ async def _run(control: ControlPlane, operation: Operation, request: Request, re
         call = await _read_call(control, operation, request, source, request_id)
         return await _answered(operation, operation.do(control, request, call))
     # Known before a byte of the body is read.
-    bearer = access.bearer_of(request)
+    bearer = access.bearer_of(request) if operation.standard != "oauth" else access.client_of(request)
     principal = await access.principal_of(control, bearer, source)
     call = await _read_call(control, operation, request, source, request_id)
     principal = await access.still(control, bearer, principal, source)

@@ -86,6 +86,9 @@ class Operation:
             without the database where the bearer is known, ``raw`` is a coroutine that gets the connection itself.
         prepare: a coroutine ``(control, principal, call)`` for what takes long and must not be done while others wait to
             write; what it gives is ``call.prepared``.
+        standard: whose rules a request obeys that are not ours. ``authzen`` (Authorization API 1.0, section 10): what breaks
+            a rule is 400, and the request's own id comes back whatever it is. ``oauth`` (RFC 7662; RFC 6749 section 2.3.1):
+            the caller may show its bearer as a client's secret, too.
         do: ``(work | reading | (session, principal) | principal, call)`` by kind, giving the answer.
     """
 
@@ -102,6 +105,7 @@ class Operation:
     tags: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
     prepare: Callable[..., Any] | None = None
+    standard: Literal["ours", "authzen", "oauth"] = "ours"
     answer_adapter: TypeAdapter[Any] | None = field(init=False, default=None)
     body_adapter: TypeAdapter[Any] | None = field(init=False, default=None)
 

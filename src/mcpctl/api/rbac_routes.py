@@ -1,30 +1,19 @@
-"""Routes: RBAC definitions, and questions about rights."""
+"""Routes: RBAC definitions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import time
-from typing import Annotated
-
-from anyio import to_thread
-from pydantic import Field
-from starlette.requests import Request as HttpRequest
 
 from mcpctl.api import naming
-from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.naming import ListQuery
-from mcpctl.api.operations import Call, Decided, Filtered, Guarded, Operation
+from mcpctl.api.operations import Call, Filtered, Guarded, Operation
 from mcpctl.errors import FieldError, InvalidInput
-from mcpctl.services import questions, rbac
-from mcpctl.services.principals import Principal
+from mcpctl.services import rbac
 from mcpctl.services.reading import Reading, page
 from mcpctl.services.work import Work
 from mcpctl.store import policy_rules
-from mcpctl.wire import decisions as decisions_wire
 from mcpctl.wire import rbac as wire
 from mcpctl.wire.shapes import Page
-
-Questions = Annotated[list[decisions_wire.Question], Field(min_length=1, max_length=1000)]
 
 
 def list_definitions(reading: Reading, call: Call) -> Page[wire.Definition]:
@@ -54,25 +43,6 @@ def replace(work: Work, call: Call) -> wire.Definition:
     return rbac.replace(work, name, call.body)
 
 
-async def authorize(
-    control: ControlPlane, _request: HttpRequest, call: Call, asker: Principal
-) -> decisions_wire.Verdict | list[decisions_wire.Verdict]:
-    """One answer to one question, or as many as there are questions."""
-    asked = call.body if isinstance(call.body, list) else [call.body]
-    if all(question.subject in (None, asker.subject) for question in asked):
-        answers = [questions.own_verdict(asker, question) for question in asked]
-    else:
-        answers = await to_thread.run_sync(_authorize_others, control, asker, asked)
-    return answers if isinstance(call.body, list) else answers[0]
-
-
-def _authorize_others(
-    control: ControlPlane, asker: Principal, asked: list[decisions_wire.Question]
-) -> list[decisions_wire.Verdict]:
-    with control.database.read() as db:
-        return questions.verdicts(db, control.policy, asker, asked, time())
-
-
 _V = "/api/v1/rbac"
 _T = ("rbac",)
 _name = naming.path_name("rbac")
@@ -96,10 +66,5 @@ OPERATIONS = (
         lambda work, call: rbac.remove(work, call.params["id"]),
         "Delete an RBAC definition", status=204, tags=_T, errors=(409,),
     ),
-    Operation(
-        "POST", "/api/v1/authorize", Decided("about oneself always, about another subject with action:impersonate"), "raw", authorize,
-        "Ask whether something is allowed", decisions_wire.Verdict | list[decisions_wire.Verdict],
-        body=decisions_wire.Question | Questions, tags=_T,
-    ),
 )  # fmt: skip
-"""Everything about rights."""
+"""Everything about definitions."""

@@ -34,9 +34,14 @@ async def introspect(control: ControlPlane, request: HttpRequest, call: Call) ->
 
 
 async def introspect_for_resource_server(
-    control: ControlPlane, request: HttpRequest, call: Call, _asker: Principal
+    control: ControlPlane, request: HttpRequest, call: Call, asker: Principal
 ) -> JSONResponse:
-    """RFC 7662: another program, itself authenticated, asks about a token it was handed. An inactive one says nothing more."""
+    """RFC 7662: another program, itself authenticated, asks about a token it was handed. An inactive one says nothing more.
+
+    It shows its own session or token as a bearer, or as the secret of a client whose id is its user name (RFC 6749 section
+    2.3.1), which is what stock verifiers can be configured with. ``token_type_hint`` changes nothing: the prefix says it.
+    """
+    access.require_client(request, asker)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         raise UnsupportedMedia("RFC 7662 asks by a form: Content-Type application/x-www-form-urlencoded")
     body = bytearray()
@@ -50,10 +55,11 @@ async def introspect_for_resource_server(
         raise InvalidInput(message, errors=[FieldError("token", message)])
     revision = control.feed.revision
     try:
-        found = tokens.introspected(await access.principal_of(control, form["token"][0], call.source), revision)
+        principal = await access.principal_of(control, form["token"][0], call.source)
     except NotAuthenticated:
         return JSONResponse({"active": False})
-    return JSONResponse({k: v for k, v in found.model_dump(mode="json", by_alias=True).items() if k != "reason"})
+    found = tokens.for_resource_servers(principal, revision)
+    return JSONResponse(found.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
 def list_tokens(reading: Reading, call: Call) -> Page[wire.Token]:
@@ -132,7 +138,7 @@ OPERATIONS = (
     ),
     Operation(
         "POST", "/oauth2/introspect", Decided("any authenticated caller who holds the token in question"), "raw",
-        introspect_for_resource_server, "Introspect a token (RFC 7662)", wire.Introspection, tags=_T,
+        introspect_for_resource_server, "Introspect a token (RFC 7662)", wire.ClientIntrospection, tags=_T, standard="oauth",
     ),
 )  # fmt: skip
 """Everything about tokens."""

@@ -57,6 +57,19 @@ class Leg(NamedTuple):
     rule: Rule | None = None
     because: str = ""
 
+    def sentence(self, question: str) -> str:
+        """What it says of ``question``, for a person."""
+        if self.because:
+            return self.because
+        if self.rule is None and self.allowed:
+            return "nothing keeps a token from that" if self.kind == "never" else "that is not outside the token's project"
+        if self.rule is None:
+            who = f"{self.subject}, the token's owner" if self.kind == "owner" else self.subject
+            return f"nothing allows {who} to {question}"
+        verb = "denied" if self.rule.eft == DENY else "allowed"
+        via = "" if self.rule.sub == self.subject else f" for {self.rule.sub}"
+        return f"{verb} by {self.rule.binding}{via} ({self.rule.origin})"
+
 
 @dataclass(frozen=True, init=False)
 class Decision:
@@ -104,6 +117,12 @@ class Decision:
         return self.rule.origin if self.rule else None
 
     @property
+    def via(self) -> str | None:
+        """The group whose line decided; ``None`` where it is the subject's own line, or none."""
+        leg = self.leg
+        return leg.rule.sub if leg and leg.rule and leg.rule.sub != leg.subject else None
+
+    @property
     def question(self) -> str:
         """What was asked, as ``mcpctl auth can-i`` takes it."""
         return f"{self.action} {self.resource} {self.name}"
@@ -112,16 +131,7 @@ class Decision:
     def reason(self) -> str:
         """One sentence for a person."""
         leg = self.leg
-        if leg is None:
-            return f"{self.subject} is not known or not enabled"
-        if leg.because:
-            return leg.because
-        if leg.rule is None:
-            who = f"{leg.subject}, the token's owner" if leg.kind == "owner" else leg.subject
-            return f"nothing allows {who} to {self.question}"
-        verb = "denied" if leg.rule.eft == DENY else "allowed"
-        via = "" if leg.rule.sub == leg.subject else f" for {leg.rule.sub}"
-        return f"{verb} by {leg.rule.binding}{via} ({leg.rule.origin})"
+        return f"{self.subject} is not known or not enabled" if leg is None else leg.sentence(self.question)
 
     @cached_property
     def id(self) -> str:
@@ -195,6 +205,19 @@ def decide(authority: Authority, action: str, resource: str, name: str = ANY) ->
         gone = Leg("never", False, authority.subject, because=f"{authority.subject}: {why}")
         return Decision(False, authority.subject, action, resource, name, authority.revision, (gone,))
     return decision
+
+
+def could(authority: Authority, action: str, resource: str) -> bool:
+    """Whether ``authority`` might do ``action`` to any ``resource`` at all: where this is no, ``decide`` is for every name.
+
+    Raises:
+        PolicyUnavailable: the model cannot be evaluated.
+    """
+    if authority.owner is None:
+        return authority.own.could(action, resource)
+    if _never(action, resource):
+        return False
+    return authority.own.could(action, resource) and authority.owner.could(action, resource)
 
 
 def _decide(authority: Authority, action: str, resource: str, name: str) -> Decision:

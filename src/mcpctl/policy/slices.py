@@ -138,6 +138,38 @@ class Slice(casbin.Enforcer):  # type: ignore[misc]
         """
         return self._rule(self.subject, action, resource, name)
 
+    def matching(self, action: str, resource: str, name: str) -> tuple[Rule, ...]:
+        """Every line that speaks of this, in order; the one that decides is among them. For explaining: it takes its time.
+
+        Raises:
+            PolicyUnavailable: the model cannot be evaluated.
+        """
+        if not self.rules or not (action and resource and name):
+            return ()
+        try:
+            return tuple(self.rules[hit] for hit in self._hits_one_by_one(self.subject, action, resource, name))
+        except Exception as error:
+            logger.exception("the policy could not be evaluated")
+            raise PolicyUnavailable(f"model.conf could not be evaluated: {error}") from error
+
+    def could(self, action: str, resource: str) -> bool:
+        """Whether any line might allow this under any name at all. A no is certain, a yes is only possible.
+
+        Raises:
+            PolicyUnavailable: the model cannot be evaluated.
+        """
+        if not self.rules or (matcher := self._matcher) is None:
+            return bool(self.rules)
+        known = (self.subject, action, resource)
+        try:
+            narrowed = self._narrowed.get(known)
+            left = self._narrow(matcher, known) if narrowed is None else narrowed
+        except Exception as error:
+            logger.exception("the policy could not be evaluated")
+            raise PolicyUnavailable(f"model.conf could not be evaluated: {error}") from error
+        # No model allows what no line allows (see mcpctl.policy.model), so denies alone come to nothing.
+        return any(self.rules[int(line[0])].eft == ALLOW for run in left for line in run.lines)
+
     def enforce(self, *rvals: Any) -> bool:
         """Casbin's public question, answered by the compiled matcher."""
         return self._rule(*rvals).allowed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import Final, Literal
 
 from sqlalchemy.orm import Session as Db
 
@@ -12,23 +14,30 @@ from mcpctl.policy.decision import Authority, Decision, decide
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.vocabulary import OPERATIONS_RESOURCE
 from mcpctl.services import authorities
+from mcpctl.services.everybody import somebodies
 from mcpctl.services.principals import Principal
 from mcpctl.services.work import require
 from mcpctl.store import revisions
 from mcpctl.wire import decisions as wire
 
+Until = Literal["all", "until_deny", "until_permit"]
 
-def checked(question: wire.Question) -> tuple[str, str, str]:
+ONE_BY_ONE: Final = 3
+"""Subjects up to which each is read by itself; more are read together."""
+
+
+def checked(question: wire.Question | wire.WhoCanQuery) -> tuple[str, str, str]:
     """The action, resource and name asked about, in the vocabulary's words.
 
     Raises:
         InvalidInput: one of them is no such word; an empty name is one.
     """
-    return _checked(question.action, question.resource, question.name)
+    return checked_words(question.action, question.resource, question.name)
 
 
 @lru_cache(maxsize=4096)
-def _checked(action: str, resource: str, name: str) -> tuple[str, str, str]:
+def checked_words(action: str, resource: str, name: str) -> tuple[str, str, str]:
+    """As ``checked``, of the words alone."""
     try:
         resource = vocabulary.resource(resource)
     except InvalidInput as error:
@@ -44,37 +53,77 @@ def _checked(action: str, resource: str, name: str) -> tuple[str, str, str]:
     return action, resource, name
 
 
-def own_verdict(asker: Principal, question: wire.Question) -> wire.Verdict:
-    """The answer to a question about the asker itself; needs no database.
+def own_verdicts(asker: Principal, questions: Iterable[wire.Question], until: Until = "all") -> list[wire.Verdict]:
+    """The answers to questions about the asker itself; needs no database.
 
     Raises:
-        InvalidInput: a word of it is not of the vocabulary.
+        InvalidInput: a word of one is not of the vocabulary.
     """
-    return verdict(decide(asker.authority, *checked(question)))
+    asked = [checked(question) for question in questions]
+    return [verdict(one) for one in until_one(until, (decide(asker.authority, *words) for words in asked))]
 
 
-def verdicts(db: Db, policy: PolicyFiles, asker: Principal, questions: list[wire.Question], now: float) -> list[wire.Verdict]:
-    """The answers, in order. About another subject the asker needs ``action:impersonate``; it only lets one ask.
+def until_one(until: Until, answers: Iterable[Decision]) -> Iterator[Decision]:
+    """All of ``answers``, or those up to and with the first no, or the first yes."""
+    for answer in answers:
+        yield answer
+        if until != "all" and answer.allowed is (until == "until_permit"):
+            return
+
+
+def require_asking(asker: Principal, subjects: Iterable[str]) -> list[str]:
+    """The subjects that are not the asker itself, for each of whom it must be allowed to ask. It only lets one ask.
 
     Raises:
-        Forbidden: the asker may not ask about others.
+        Forbidden: it needs ``action:impersonate``.
+    """
+    others = [subject for subject in dict.fromkeys(subjects) if subject != asker.subject]
+    if others:
+        require(asker.authority, "impersonate", OPERATIONS_RESOURCE)
+    return others
+
+
+class Known:
+    """Whom questions of one request are about: each subject is read once, in one snapshot, and may be nobody."""
+
+    def __init__(self, db: Db, policy: PolicyFiles, asker: Principal, others: list[str], now: float) -> None:
+        """Read the ``others``; the asker is known."""
+        self.revision = revisions.current(db)
+        self._authorities: dict[str, Authority | None] = dict.fromkeys(others)
+        if len(others) <= ONE_BY_ONE:
+            self._authorities.update((subject, _authority(db, policy, subject, now)) for subject in others)
+        else:
+            found = somebodies(db, policy, now, only=others)
+            self._authorities.update((one.authority.subject, one.authority) for one in found)
+        self._authorities[asker.subject] = asker.authority
+
+    @classmethod
+    def only(cls, asker: Principal) -> Known:
+        """The asker alone, which takes no database."""
+        known = cls.__new__(cls)
+        known.revision, known._authorities = asker.authority.revision, {asker.subject: asker.authority}
+        return known
+
+    def decide(self, subject: str, action: str, resource: str, name: str) -> Decision:
+        """The answer about one of them. Nobody may do anything."""
+        authority = self._authorities[subject]
+        if authority is None:
+            return Decision(False, subject, action, resource, name, revision=self.revision)
+        return decide(authority, action, resource, name)
+
+    def authority(self, subject: str) -> Authority | None:
+        """What is known of one of them."""
+        return self._authorities[subject]
+
+
+def verdicts(known: Known, asker: Principal, questions: list[wire.Question], until: Until = "all") -> list[wire.Verdict]:
+    """The answers, in order.
+
+    Raises:
         InvalidInput: a word of a question is not of the vocabulary.
     """
-    answers = []
-    known: dict[str, Authority | None] = {asker.subject: asker.authority}
-    for question in questions:
-        asked = checked(question)
-        subject = question.subject or asker.subject
-        if subject != asker.subject:
-            require(asker.authority, "impersonate", OPERATIONS_RESOURCE)
-        if subject not in known:
-            known[subject] = _authority(db, policy, subject, now)
-        authority = known[subject]
-        if authority is None:
-            answers.append(verdict(Decision(False, subject, *asked, revision=revisions.current(db))))
-        else:
-            answers.append(verdict(decide(authority, *asked)))
-    return answers
+    asked = [(question.subject or asker.subject, *checked(question)) for question in questions]
+    return [verdict(one) for one in until_one(until, (known.decide(*words) for words in asked))]
 
 
 def _authority(db: Db, policy: PolicyFiles, subject: str, now: float) -> Authority | None:
@@ -91,6 +140,8 @@ def verdict(decision: Decision) -> wire.Verdict:
         reason=decision.reason,
         rule=str(decision.rule) if decision.rule else None,
         origin=decision.origin,
+        via=decision.via,
+        missing=[] if decision.allowed else [decision.question],
         revision=decision.revision,
         id=decision.id,
     )

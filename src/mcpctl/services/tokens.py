@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import Conflict, Duplicate, FieldError, InvalidBinding, InvalidInput, NotFound
 from mcpctl.policy.bindings import Binding
-from mcpctl.policy.decision import TOKEN_NEVER_IN_WORDS
+from mcpctl.policy.decision import TOKEN_NEVER_IN_WORDS, Authority, decide
 from mcpctl.policy.slices import Rule
-from mcpctl.policy.vocabulary import ALLOW
+from mcpctl.policy.vocabulary import ACTIONS, ADMIN, ALLOW, ANY, OPERATIONS, OPERATIONS_RESOURCE, RESOURCES
 from mcpctl.services import lifetimes, rbac, subjects
 from mcpctl.services.principals import NotAuthenticated, Principal
 from mcpctl.services.token_secret import generate_token, hash_token
@@ -27,6 +27,9 @@ from mcpctl.wire import tokens as wire
 
 RESERVED_NAME = "introspect"
 """A route of that name stands where a token's would."""
+
+MOST_SCOPES = 500
+"""Scopes told of one bearer; who holds more asks the decision API about each."""
 
 
 def find(db: Db, key: str, project: str | None) -> Token:
@@ -222,6 +225,32 @@ def introspected(principal: Principal, revision: int) -> wire.Introspection:
         topics=sorted(authority.topics),
         revision=max(revision, authority.revision),
     )
+
+
+def for_resource_servers(principal: Principal, revision: int) -> wire.ClientIntrospection:
+    """What another program is told of a good bearer it was handed, as of ``revision``."""
+    authority = principal.authority
+    full = introspected(principal, revision).model_dump(exclude={"reason", "topics"})
+    return wire.ClientIntrospection(
+        **full,
+        client_id=principal.subject,
+        scope=" ".join(_scopes(authority)),
+        aud=sorted(authority.attached) if principal.is_token else None,
+    )
+
+
+def _scopes(authority: Authority) -> list[str]:
+    """What it may do now of all that its own lines name, and whether it may run each server of its project.
+
+    Every one of them has been asked about, so the owner of a token, its project and every deny are looked at.
+    """
+    asked = {("run", "servers", server) for server in authority.attached}
+    for rule in authority.own.rules:
+        resources = RESOURCES if rule.res == ANY else (rule.res,)
+        actions = (*ACTIONS, *OPERATIONS) if rule.role == ADMIN else authority.own.roles.actions(rule.role)
+        asked |= {(a, r, rule.name) for r in resources for a in actions if (a in OPERATIONS) == (r == OPERATIONS_RESOURCE)}
+    held = sorted((resource, name, action) for action, resource, name in asked if decide(authority, action, resource, name))
+    return [f"{action}:{resource}/{name}" for resource, name, action in held[:MOST_SCOPES]]
 
 
 def introspection(principal: Principal, revision: int) -> bytes:

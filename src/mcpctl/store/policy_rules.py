@@ -49,6 +49,22 @@ def of_subjects(session: Session, subjects: Sequence[str]) -> list[Rule]:
     return _rules(session, _OF_SUBJECTS, {"subjects": list(subjects)})
 
 
+Placed = tuple[int, Rule]
+"""A line and its place: lines are read in the order of these, which is that of their writing."""
+
+
+def by_subject(session: Session, subjects: Sequence[str] | None = None) -> dict[str, list[Placed]]:
+    """The lines of ``subjects``, or all there are, by subject, each subject's in the order they were written."""
+    found: dict[str, list[Placed]] = {}
+    query = select(PolicyRow.id, *_COLUMNS).where(PolicyRow.ptype == "p")
+    for number, *columns in session.execute(query if subjects is None else query.where(PolicyRow.v0.in_(subjects))):
+        if rule := _rule(*columns):
+            found.setdefault(rule.sub, []).append((number, rule))
+    for lines in found.values():
+        lines.sort()
+    return found
+
+
 def of_origin(session: Session, origin: str) -> list[Rule]:
     """The lines of one RBAC definition or token, in the order they were written."""
     return _rules(session, _LINES.where(PolicyRow.v5 == origin))
@@ -73,14 +89,17 @@ _OF_SUBJECTS: Final = _LINES.where(PolicyRow.v0.in_(bindparam("subjects", expand
 
 
 def _rules(session: Session, query: Select[str, str, str, str, str, str], values: dict[str, Any] | None = None) -> list[Rule]:
-    rows = session.execute(query, values).all()
+    return [rule for row in session.execute(query, values).all() if (rule := _rule(*row))]
+
+
+_EFFECTS: Final[dict[str, Effect]] = {ALLOW: ALLOW, DENY: DENY}
+
+
+def _rule(sub: str, role: str, res: str, name: str, eft: str, origin: str) -> Rule | None:
     # A row this program cannot have written gives nothing; a deny is kept whatever else is odd about it.
-    effects: dict[str, Effect] = {ALLOW: ALLOW, DENY: DENY}
-    return [
-        Rule(sub, role, res, name, effects[eft], origin)
-        for sub, role, res, name, eft, origin in rows
-        if eft in effects and (eft == DENY or all((sub, role, res, name, origin)))
-    ]
+    if eft in _EFFECTS and (eft == DENY or (sub and role and res and name and origin)):
+        return Rule(sub, role, res, name, _EFFECTS[eft], origin)
+    return None
 
 
 def _remove(session: Session, field: int, value: str) -> None:

@@ -71,3 +71,26 @@ class Introspection(Answer):
     bindings: list[str] = Field(default=[])
     topics: list[str] = Field(default=[], description="a change to any of these in the watch stream makes this answer old")
     revision: int = 0
+
+
+class ClientIntrospection(Answer):
+    """What a resource server is told of a bearer it was handed (RFC 7662 section 2.2, and ours in camelCase)."""
+
+    active: bool
+    sub: str | None = None
+    client_id: str | None = Field(default=None, alias="client_id", description="the subject, for verifiers that want a client")
+    token_type: Literal["mcptoken", "session"] | None = Field(default=None, alias="token_type")
+    username: str | None = None
+    scope: str | None = Field(
+        default=None, description="what it may do now, as <action>:<resource>/<name>, separated by blanks"
+    )
+    aud: list[str] | None = Field(default=None, description="of a token: the servers attached to its project")
+    exp: int | None = Field(default=None, description="Unix seconds")
+    iat: int | None = Field(default=None, description="Unix seconds")
+    project: str | None = None
+    token_name: str | None = None
+    token_sha: str | None = None
+    token_id: str | None = None
+    owner: str | None = None
+    bindings: list[str] | None = None
+    revision: int | None = None
