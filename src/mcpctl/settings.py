@@ -41,7 +41,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("MCPCTL_CONFIG_FILE", "settings file of the server", "server"),
     Setting("MCPCTL_LISTEN", "HOST:PORT the server listens on", "server"),
     Setting("MCPCTL_ADMIN_PASSWORD", "password of admin, at the first start only", "server", secret=True),
-    Setting("MCPCTL_SECRET_KEY", "keys that encrypt secrets at rest, the encrypting one first: docs/secrets.md", "server", secret=True),
+    Setting("MCPCTL_SECRET_KEY", "keys that encrypt secrets, the encrypting one first: docs/secrets.md", "server", secret=True),
     Setting("MCPCTL_SECRET_KEY_FILE", "file of these keys, one a line; set only one of the two", "server"),
     Setting("MCPCTL_TRUSTED_PROXIES", "networks whose X-Forwarded-For counts", "server"),
     Setting("MCPCTL_ALLOWED_HOSTS", "values of Host the server answers to", "server"),
