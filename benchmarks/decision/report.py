@@ -101,7 +101,7 @@ def _ratios(found: Findings) -> Iterable[str]:
 
 
 def _made_from(found: Findings) -> Iterable[str]:
-    yield provenance.lines("make bench", found.seconds, PACKAGES, found.databases, found.load_before)
+    yield provenance.lines("make bench-decision", found.seconds, PACKAGES, found.databases, found.load_before)
 
 
 def _by_size(found: Findings) -> str:

@@ -23,7 +23,10 @@ async def serve(upstream: str) -> None:
         async def call_tool(_: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
             return await client.call_tool(params.name, params.arguments)
 
-        server = Server("sdk-proxy", on_list_tools=list_tools, on_call_tool=call_tool)
+        # Without a look-up of its own the server would list the upstream's tools anew for each call.
+        server = Server(
+            "sdk-proxy", on_list_tools=list_tools, on_call_tool=call_tool, get_tool_input_schema=lambda _: {"type": "object"}
+        )
         listener = Listener(server.streamable_http_app(json_response=True, stateless_http=True), "127.0.0.1", 0)
         running = asyncio.create_task(listener.serve_until_stopped())
         print(listener.address.removeprefix("http://"), flush=True)

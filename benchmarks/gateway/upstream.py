@@ -35,7 +35,7 @@ Json = dict[str, Any]
 PROGRESS_EVERY: Final = 0.1
 """Seconds between two reports of ``wait``."""
 
-LONGEST_WAIT: Final = 60.0
+LONGEST_WAIT: Final = 300.0
 
 SERVER: Final = {"name": "by-hand", "version": "1"}
 MODERN_MEMBERS: Final = {"resultType": "complete", "_meta": {"io.modelcontextprotocol/serverInfo": SERVER}}
@@ -147,7 +147,7 @@ async def serve() -> None:
         running = asyncio.create_task(server.serve(sockets=[listening]))
         print("{}:{}".format(*listening.getsockname()), flush=True)
         await asyncio.to_thread(sys.stdin.read)
-        server.should_exit = server.force_exit = True
+        server.should_exit = server.force_exit = True  # whoever still waits for progress does so no more
         await running
 
 
