@@ -88,8 +88,8 @@ def _page(found: dict[str, Latency], revocations: int, seconds: float, load_befo
         f"## {revocations} revocations on each database",
         table(("database", "from the answer of POST …/revoke to the", "p50", "p99", "max"), rows),
         "Control plane and gateway are processes of their own, as installed. Each token has a call open that streams progress, "
-        "and asks for the list of tools once a millisecond; the streams of all tokens not yet revoked stay open meanwhile. Each "
-        "asks from a loopback address of its own, because the gateway holds back answers to an address that fails often.",
+        "and asks for the list of tools once a millisecond; the streams of all tokens not yet revoked stay open meanwhile. "
+        "Each asks from a loopback address of its own, because the gateway holds back answers to an address that fails often.",
     ]
     return "\n\n".join(parts) + "\n"
 

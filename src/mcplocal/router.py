@@ -56,7 +56,7 @@ class UpstreamError(Exception):
     """The tool could not be called or gave nothing that can be passed on. The sentence is for the client."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ToolCall:
     """A ``tools/call`` as a client sent it, in the words of neither era.
 
@@ -89,7 +89,7 @@ Renew = Callable[[], Awaitable[Caller]]
 """Makes sure of the caller again, for when the policy changed while a request was under way."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Trace:
     """What is known of one call while it runs, and the event it leaves behind."""
 
@@ -252,8 +252,9 @@ class Router:
         connection = self._pool.connection(spec, call.holder)
         watched = self._vigil.begin(Watched(trace.caller, renew, tool.ref.asked, _stopper(trace)))
         try:
-            async with asyncio.timeout(self._settings.start_timeout):
-                await connection.ready()
+            if not connection.is_ready:
+                async with asyncio.timeout(self._settings.start_timeout):
+                    await connection.ready()
             # Connecting may have taken a while, and revocation is not to wait for it.
             await self._decide(trace, tool, renew)
             answer = await connection.request(

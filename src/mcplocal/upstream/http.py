@@ -59,7 +59,7 @@ class Link:
     session_id: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Reply:
     """What a POST brought."""
 
@@ -104,6 +104,11 @@ class HttpConnection:
         self._note = note
         self.busy = 0
         self.answered = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the era is known and hands were shaken."""
+        return self._link is not None
 
     async def ready(self) -> Era:
         """The server's era, finding it out and shaking hands if that has not been done.

@@ -38,6 +38,10 @@ class Connection(Protocol):
     def busy(self) -> int:
         """How many answers are waited for."""
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether ``ready`` has nothing to wait for."""
+
     async def ready(self) -> Era:
         """Connect and shake hands, if that has not been done."""
 
@@ -77,6 +81,7 @@ class _Unusable:
     """Stands for a server that cannot be reached because of what the control plane says of it."""
 
     busy = answered = 0
+    is_ready = False
 
     def __init__(self, spec: ServerSpec) -> None:
         self.spec = spec

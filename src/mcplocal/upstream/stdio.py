@@ -113,6 +113,11 @@ class StdioConnection:
         """How many answers are waited for."""
         return len(self._child.pending) if self._child is not None else 0
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether its child runs."""
+        return self._child is not None and not self._child.ended
+
     async def ready(self) -> Era:
         """The server's era, starting it if it does not run.
 
