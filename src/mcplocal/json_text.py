@@ -17,9 +17,9 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, Final, NamedTuple
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_PLAIN_KEY: Final = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
-"""A member's name without escapes and all up to its value, which is how nearly every one is written."""
-_NEXT: Final = re.compile(r"[ \t\n\r]*([,}])[ \t\n\r]*")
+_FIRST: Final = re.compile(r'\{[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
+_NEXT: Final = re.compile(r'[ \t\n\r]*(?:,[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*|\})')
+"""From the end of a value to the beginning of the next, past a name without escapes, which is how nearly all are written."""
 
 
 class NotJson(ValueError):
@@ -161,28 +161,42 @@ def _members(text: str, position: int, unique: bool, within: Collection[str] = (
     """Read the object that opens at ``position``."""
     members: Members = {}
     value: Any
-    position = _skip(text, position + 1)
-    if text[position : position + 1] == "}":
-        return members, position + 1
+    scan = (_unique_decoder if unique else _plain_decoder).scan_once  # type: ignore[attr-defined]
+    plain = _FIRST.match(text, position)
+    if plain is None:
+        position = _skip(text, position + 1)
+        if text[position : position + 1] == "}":
+            return members, position + 1
+        key, start = _key(text, position)
+    else:
+        key, start = plain[1], plain.end()
     while True:
-        plain = _PLAIN_KEY.match(text, position)
-        if plain is not None:
-            key, start = plain[1], plain.end()
-        else:
-            key, start = _key(text, position)
         if key in within and text[start : start + 1] == "{":
             value, position = _members(text, start, unique)
         else:
-            value, position = _value(text, start, unique)
+            try:
+                value, position = scan(text, start)
+            except (StopIteration, ValueError, RecursionError):
+                _value(text, start, unique)  # says what is wrong
+                raise
         if key in members:
             raise Twice(f"the member {ascii(key)[:80]} stands twice in one object")
         members[key] = Member(value, text[start:position])
-        mark = _NEXT.match(text, position)
-        if mark is None:
-            raise NotJson(f"',' or '}}' is expected at position {_skip(text, position)}")
-        if mark[1] == "}":
-            return members, mark.end(1)
-        position = mark.end()
+        plain = _NEXT.match(text, position)
+        if plain is None:
+            key, start = _key(text, _after_comma(text, position))
+        elif (name := plain[1]) is not None:
+            key, start = name, plain.end()
+        else:
+            return members, plain.end()
+
+
+def _after_comma(text: str, position: int) -> int:
+    """Where the next member's name begins, past the comma that must come first."""
+    position = _skip(text, position)
+    if text[position : position + 1] != ",":
+        raise NotJson(f"',' or '}}' is expected at position {position}")
+    return _skip(text, position + 1)
 
 
 def _key(text: str, position: int) -> tuple[str, int]:

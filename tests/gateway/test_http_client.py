@@ -194,10 +194,10 @@ def test_a_stream_nobody_reads_makes_the_server_wait_and_goes_on_when_somebody_d
         piece = b"a" * 65536
         for _ in range(READ_AHEAD // 65536 + 1):
             line.feed(b"10000\r\n" + piece + b"\r\n")
-        assert line.wire.paused
+        assert (line.wire.paused, line.wire.ended) == (True, False)
         await line.response.head()
         assert len(await anext(line.response.chunks())) > READ_AHEAD
-        assert not line.wire.paused
+        assert (line.wire.paused, line.wire.ended) == (False, False)
         line.response.close()
         assert (line.kept, line.wire.ended) == (0, True)
 
