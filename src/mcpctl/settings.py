@@ -35,6 +35,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("MCPCTL_CONTEXT", "name of the context to use", "client"),
     Setting("MCPCTL_CONFIG", "path of the file that holds the contexts", "client"),
     Setting("MCPCTL_ALLOW_PLAIN_HTTP", "1 sends credentials over plain http to other machines", "client"),
+    Setting("MCPCTL_TEST_TOKEN", "bearer that 'mcpctl test mcp' presents to the endpoint it tests", "client", secret=True),
     Setting("MCPCTL_DATABASE_URL", "SQLAlchemy URL of the database", "server", secret=True),
     Setting("MCPCTL_DATA_DIR", "directory for the SQLite database and generated files", "server"),
     Setting("MCPCTL_POLICY_DIR", "directory of model.conf and the policy files", "server"),

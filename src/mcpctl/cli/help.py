@@ -18,6 +18,8 @@ def _exit_codes() -> None:
     print("Exit codes of every mcpctl command:\n")
     for line in plain_lines([[f"  {code}", meaning] for code, meaning in EXIT_CODES.items()]):
         print(line)
+    print("\n'mcpctl test mcp' has its own: 0 all is well, 1 wrong usage, 2 a check failed, 3 a credential is needed or was")
+    print("refused, 4 unreachable.")
 
 
 def _environment() -> None:

@@ -1,0 +1,1 @@
+"""The checks, a module per family; ``catalog`` puts them in order."""

@@ -1,0 +1,1 @@
+"""What came of a run, as text for people, JSON, JUnit XML and SARIF."""
