@@ -43,6 +43,7 @@ USAGE = (
     ("delete server gh gh2 secret/github --yes", "to name several kinds, write KIND/NAME for each"),
     ("delete mcptoken demo/a/b --yes", "'a/b' cannot be a token name"),
     ("disable user alice a/b", "'a/b' cannot be a user name"),
+    ("set password a/b", "'a/b' cannot be a user name"),
     ("set rbac x/y --subject User:a", "'x/y' cannot be a name of a definition"),
     ("set project x/y --tool-names plain", "'x/y' cannot be a project name"),
     ("set group x/y --no-members", "'x/y' cannot be a group name"),

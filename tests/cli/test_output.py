@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from mcpctl.cli.ages import ago, in_words, until
 from mcpctl.cli.resources import KINDS, kind_called, targets
-from mcpctl.cli.tables import plain_lines
+from mcpctl.cli.tables import plain_lines, wrapped_lines
 from mcpctl.cli.terminal import printable
 from mcpctl.errors import InvalidInput, NotFound
 from tests.cli.conftest import Mcpctl
@@ -71,6 +71,91 @@ def test_what_lives_thirty_days_says_so_right_after_it_was_made() -> None:
 def test_columns_are_as_wide_as_their_widest_cell_and_nothing_is_cut_off() -> None:
     long = "x" * 300
     assert ["NAME   WHAT", "a      b", f"{long[:4]}   {long}"] == plain_lines([["NAME", "WHAT"], ["a", "b"], [long[:4], long]])
+
+
+SERVERS = [
+    ["NAME", "TRANSPORT", "ENDPOINT", "PROJECTS", "AGE"],
+    ["time", "streamable-http", "http://127.0.0.1:34567/mcp", "demo,lab", "5m"],
+    ["notes", "stdio", "python -m mcpctl.demo.notes_server", "demo", "5m"],
+]
+
+
+def _words(lines: list[str]) -> set[str]:
+    return set(" ".join(lines).split())
+
+
+@pytest.mark.parametrize("width", range(45, 140, 5))
+def test_a_wrapped_table_is_as_wide_as_the_terminal_at_most_and_loses_nothing(width: int) -> None:
+    lines = [line for row in wrapped_lines(SERVERS, width) for line in row]
+    assert [] == [line for line in lines if len(line) > width]
+    assert sorted("".join("".join(row) for row in SERVERS).replace(" ", "")) == sorted("".join(lines).replace(" ", ""))
+
+
+def test_a_word_is_broken_only_where_there_is_no_room_and_then_between_its_parts() -> None:
+    assert _words(["  ".join(row) for row in SERVERS]) == _words([line for row in wrapped_lines(SERVERS, 80) for line in row])
+    broken = _words([line for row in wrapped_lines(SERVERS, 60) for line in row])
+    assert {"streamable-http", "TRANSPORT", "ENDPOINT", "PROJECTS", "http://127.0.0.1:", "34567/mcp"} <= broken
+
+
+def test_a_list_is_broken_between_its_members() -> None:
+    rows = [["NAME", "SUBJECTS"], ["a", ",".join(f"User:person-{number}" for number in range(9))]]
+    assert ["a      User:person-0,", "       User:person-1,"] == wrapped_lines(rows, 26)[1][:2]
+
+
+CALL = {
+    "id": "A", "at": "2030-01-31T12:00:01.234Z", "subject": "McpToken:0", "user": "admin", "tokenName": "agent",
+    "action": "tools/call", "resource": "servers", "name": "github/create_issue", "allowed": False, "outcome": "refused",
+    "project": "demo", "tool": "create_issue", "rule": None, "origin": None, "source": "127.0.0.1", "durationMs": 1.0,
+}  # fmt: skip
+AUDITED = [
+    CALL,
+    CALL | {"action": "read", "resource": "secrets", "name": "github", "allowed": True, "outcome": "ok"},
+    CALL | {"tokenName": None, "action": "create", "resource": "mcptokens", "name": "demo/greedy", "outcome": "ceiling"},
+    CALL | {"tokenName": None, "action": "attach", "name": "github", "allowed": True, "outcome": "ok"},
+    CALL | {"allowed": True, "outcome": "tool_error"},
+]
+
+
+def test_an_audit_row_says_who_did_what_and_how_it_was_decided(mcpctl: Mcpctl, recording: Recording) -> None:
+    mcpctl.use(recording.address)
+    recording.say({"items": AUDITED, "nextCursor": None})
+    expected = """\
+AT                WHO                WHAT                                     DECISION
+01-31 12:00:01Z   agent (of admin)   tools/call servers github/create_issue   refused
+01-31 12:00:01Z   agent (of admin)   read secrets github                      allowed
+01-31 12:00:01Z   admin              create mcptokens demo/greedy             refused: ceiling
+01-31 12:00:01Z   admin              attach servers github to demo            allowed
+01-31 12:00:01Z   agent (of admin)   tools/call servers github/create_issue   allowed: tool_error
+"""
+    assert expected == mcpctl.ok("get", "audit")
+    wide = mcpctl.ok("get", "audit", "-o", "wide").splitlines()
+    assert ["AT", "WHO", "ACTION", "RESOURCE", "NAME", "DECISION", "PROJECT"] == wide[0].split()[:7]
+    assert wide[4].startswith("2030-01-31T12:00:01.234Z   admin")
+    assert "demo" == wide[4][wide[0].index("PROJECT") :].split()[0]
+
+
+def test_the_audit_on_80_columns_takes_two_lines_a_row_and_breaks_no_word() -> None:
+    kind = kind_called("audit")
+    rows = [[one.title for one in kind.columns(wide=False)]]
+    rows += [[one.cell(item) for one in kind.columns(wide=False)] for item in AUDITED]
+    wrapped = wrapped_lines(rows, 80)
+    assert [] == [row for row in wrapped if len(row) > 2 or any(len(line) > 80 for line in row)]
+    assert _words(["  ".join(row) for row in rows]) == _words([line for row in wrapped for line in row])
+
+
+def test_what_is_described_ends_with_its_times_and_ids_each_once_and_every_time_in_utc(
+    mcpctl: Mcpctl, recording: Recording
+) -> None:
+    mcpctl.use(recording.address)
+    time = "2020-11-26T02:54:25.123Z"
+    recording.say({"id": "I", "name": "x", "createdAt": time, "updatedAt": time, "members": ["User:alice"]})
+    for kind in ("server", "project", "group", "secret"):
+        said = mcpctl.ok("describe", kind, "x").splitlines()
+        labels = [line.partition(":")[0] for line in said if not line.startswith(" ")]
+        assert ["Created", *([] if kind == "group" else ["Updated"]), "ID"] == labels[labels.index("Created") :]
+        assert sorted(set(labels)) == sorted(labels)
+        assert 1 == sum("User:alice" in line for line in said) or kind != "group"
+        assert " 2020-11-26T02:54:25Z (" in next(line for line in said if line.startswith("Created"))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,11 @@ def moment(text: Any) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def in_utc(then: datetime) -> str:
+    """That time to the second, in the one form in which times are shown: ``2030-01-01T00:00:00Z``."""
+    return then.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def ago(text: Any, now: datetime | None = None) -> str:
     """How long ago that was."""
     then = moment(text)

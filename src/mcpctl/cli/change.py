@@ -45,6 +45,8 @@ def set_password(user: str | None, password: str | None, password_file: str | No
       mcpctl set password
       mcpctl set password alice --password-file alice.txt
     """
+    if user:
+        USERS.refuse(user)
     with control_plane() as plane:
         me = plane.get(path_of("auth", "whoami"))
         name = user or me["user"]
@@ -233,9 +235,10 @@ def disable_user(names: tuple[str, ...], output: str | None) -> None:
 
 
 def _switch(names: tuple[str, ...], output: str | None, *, disabled: bool) -> None:
+    paths = [USERS.path(name) for name in names]
     with control_plane() as plane:
-        for name in names:
-            made = plane.patch(USERS.path(name), {"disabled": disabled})
+        for path in paths:
+            made = plane.patch(path, {"disabled": disabled})
             print_done(USERS, made, "disabled" if disabled else "enabled", output)
 
 

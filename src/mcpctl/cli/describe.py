@@ -44,5 +44,5 @@ def describe(ctx: click.RichContext, what: tuple[str, ...], project: str | None)
                 continue
             if number:
                 print()
-            print_fields([(field.described_as, field.lines(item)) for field in kind.fields])
+            print_fields([(field.described_as, field.lines(item)) for field in kind.in_full()])
     return code

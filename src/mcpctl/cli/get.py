@@ -10,7 +10,7 @@ from mcpctl.cli import failures
 from mcpctl.cli.connection import control_plane, target
 from mcpctl.cli.flags import connection_flags, output_flag, project_flag
 from mcpctl.cli.output import print_document, print_items
-from mcpctl.cli.resources import AUDIT, MCPTOKENS, Kind, targets
+from mcpctl.cli.resources import AUDIT, MCPTOKENS, Kind, is_id, targets
 from mcpctl.cli.terminal import say
 from mcpctl.cli.verbs import Command
 from mcpctl.cli.words import USER, OneOf
@@ -105,8 +105,9 @@ def place(kind: Kind, name: str, project: str | None, found: Target, *more: str)
     """Path and query of one thing. A token is its id, ``PROJECT/NAME``, or a name in the project given.
 
     Raises:
-        InvalidInput: a token's project is not given.
+        InvalidInput: a token's project is not given, or nothing of this kind can be called so.
     """
+    kind.refuse(name)
     if not kind.in_project or is_id(name):
         return kind.path(name, *more), {}
     head, slash, rest = name.partition("/")
@@ -116,11 +117,6 @@ def place(kind: Kind, name: str, project: str | None, found: Target, *more: str)
         return kind.path(name, *more), {"project": chosen}
     message = f"names of tokens are unique within a project: give -p PROJECT, or write PROJECT/{name}"
     raise InvalidInput(message, errors=[FieldError("project", message)])
-
-
-def is_id(text: str) -> bool:
-    """Whether this is an id: a ULID, which in upper case no name can be."""
-    return len(text) == 26 and text.isascii() and text.isalnum() and text.upper() == text
 
 
 def _all(plane: ControlPlane, kind: Kind, query: dict[str, str | int | None]) -> list[Json]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from mcpctl.cli.ages import NONE, ago, moment, until
+from mcpctl.cli.ages import NONE, ago, in_utc, moment, until
+from mcpctl.cli.cells import CELLS, Form, shown_value
 from mcpctl.client.http import Json, path_of
-from mcpctl.errors import InvalidInput, nearest
+from mcpctl.errors import InvalidInput, InvalidName, nearest
+from mcpctl.policy.names import check_name, check_server_name, check_user_name
+from mcpctl.policy.vocabulary import shown
 
-Show = Literal["table", "wide", "describe"]
-Form = Literal["text", "list", "count", "map", "ago", "until", "flag", "ms", "endpoint", "status", "who"]
+Show = Literal["table", "narrow", "wide", "describe"]
+"""From where on a field shows: in every table; in the narrow one only, as the wide one says more; in the wide one; at last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Field:
 
     def cell(self, item: Json) -> str:
         """The member as one cell of a table."""
-        return _CELLS[self.form](item, item.get(self.member))
+        return CELLS[self.form](item, item.get(self.member))
 
     def lines(self, item: Json) -> list[str]:
         """The member in full, one line each, for ``describe``."""
@@ -43,9 +45,7 @@ class Field:
             return [f"{key}={shown_value(one)}" for key, one in (value or {}).items() if one is not None] or [NONE]
         if self.form in ("ago", "until") and (then := moment(value)):
             said = until(value) if self.form == "until" else ago(value) + " ago"
-            return [
-                f"{then.isoformat(timespec='seconds')} ({'in ' + said if self.form == 'until' and said != 'expired' else said})"
-            ]
+            return [f"{in_utc(then)} ({'in ' + said if self.form == 'until' and said != 'expired' else said})"]
         return [self.cell(item)]
 
 
@@ -60,6 +60,7 @@ class Kind:
         aliases: other words for it.
         identity: the member that names it in a path.
         in_project: its names are unique only within a project (tokens).
+        check: refuses what cannot be a name of it.
         described: ``describe`` knows it, since there is a route for one of it.
         deleted: ``delete`` knows it.
         goes_with_it: what else is gone when one is deleted.
@@ -72,6 +73,7 @@ class Kind:
     aliases: tuple[str, ...] = ()
     identity: str = "name"
     in_project: bool = False
+    check: Callable[[str], object] = check_name
     described: bool = True
     deleted: bool = True
     goes_with_it: str = ""
@@ -88,10 +90,29 @@ class Kind:
         return path_of(self.plural)
 
     def path(self, name: str, *more: str) -> str:
-        """Path of the one called ``name``, or below it."""
+        """Path of the one called ``name``, or below it.
+
+        Raises:
+            InvalidName: nothing of this kind can be called so.
+        """
+        self.refuse(name)
         if self.plural == "instances":
             return path_of(self.plural, *name.split("/", 1), *more)
         return path_of(self.plural, name, *more)
+
+    def refuse(self, name: str) -> None:
+        """Go on only if something of this kind can have this name or id: a server's router need not judge that.
+
+        Raises:
+            InvalidName: naming the rule.
+        """
+        if is_id(name):
+            return
+        try:
+            self.check(name)
+        except InvalidName as error:
+            other = "/" in name and name.partition("/")[0].lower() in _BY_WORD
+            raise InvalidName(error.detail + ("; to name several kinds, write KIND/NAME for each" if other else "")) from None
 
     def name_of(self, item: Json) -> str:
         """The full name of ``item``, as ``KIND/NAME`` and every argument take it."""
@@ -102,63 +123,47 @@ class Kind:
         """``user/alice``: the form ``-o name`` prints and every command takes back."""
         return f"{self.singular}/{self.name_of(item)}"
 
+    def in_full(self) -> list[Field]:
+        """The fields as ``describe`` shows them: what the thing is, then since when, then its ids."""
+        once: dict[str, Field] = {}
+        for one in self.fields:
+            if one.show != "narrow":
+                once.setdefault(one.member, one)
+        return sorted(once.values(), key=lambda one: _LAST.get(one.member, 0))
+
     def columns(self, *, wide: bool) -> tuple[Field, ...]:
         """The fields a table shows."""
-        return tuple(one for one in self.fields if one.show == "table" or (wide and one.show == "wide"))
+        return tuple(one for one in self.fields if one.show in ("table", "wide" if wide else "narrow"))
 
 
-def shown_value(value: object) -> str:
-    """A header's or variable's value; a secret shows as the reference it is."""
-    if isinstance(value, dict) and value.keys() == {"secret", "key"}:
-        return f"secret:{value['secret']}/{value['key']}"
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+_LAST: Final = {"createdAt": 1, "updatedAt": 2, "id": 3, "tokenSha": 4}
 
 
-def _text(_item: Json, value: Any) -> str:
-    return NONE if value is None or value == "" else str(value)
+def is_id(text: str) -> bool:
+    """Whether this is an id: a ULID, which in upper case no name can be."""
+    return len(text) == 26 and text.isascii() and text.isalnum() and text.upper() == text
 
 
-def _list(_item: Json, value: Any) -> str:
-    return ",".join(str(one) for one in value or ()) or NONE
+def _an_instance(text: str) -> None:
+    server, slash, gateway = text.partition("/")
+    if not slash:
+        raise InvalidName(
+            f"{shown(text)} cannot be the name of an instance: that is SERVER/GATEWAY; 'mcpctl get instances' lists them"
+        )
+    check_server_name(server)
+    check_name(gateway, "gateway name")
 
 
-def _bindings(_item: Json, value: Any) -> str:
-    return "; ".join(str(one) for one in value or ()) or NONE
+def _a_session(text: str) -> None:
+    raise InvalidName(f"{shown(text)} cannot be the id of a session; 'mcpctl get sessions' lists them")
 
 
-def _map(_item: Json, value: Any) -> str:
-    return ",".join(f"{key}={shown_value(one)}" for key, one in (value or {}).items() if one is not None) or NONE
+def _a_token(text: str) -> None:
+    *project, name = text.split("/", 1)
+    for one in project:
+        check_name(one, "project name")
+    check_name(name, "token name")
 
-
-def _endpoint(item: Json, _value: Any) -> str:
-    import shlex
-
-    return str(item.get("url") or shlex.join([str(item.get("command") or ""), *map(str, item.get("args") or ())]))
-
-
-def _status(item: Json, _value: Any) -> str:
-    return "disabled" if item.get("disabled") else "enabled"
-
-
-def _who(item: Json, _value: Any) -> str:
-    if item.get("tokenName"):
-        return f"{item.get('user') or '?'} by token {item['tokenName']}"
-    return str(item.get("user") or item.get("subject") or NONE)
-
-
-_CELLS: Final[dict[Form, Callable[[Json, Any], str]]] = {
-    "text": _text,
-    "list": lambda item, value: _bindings(item, value) if any("," in str(one) for one in value or ()) else _list(item, value),
-    "count": lambda _item, value: str(len(value or ())),
-    "map": _map,
-    "ago": lambda _item, value: ago(value),
-    "until": lambda _item, value: until(value),
-    "flag": lambda _item, value: "yes" if value else "no",
-    "ms": lambda _item, value: NONE if value is None else f"{float(value):.0f}ms",
-    "endpoint": _endpoint,
-    "status": _status,
-    "who": _who,
-}
 
 _AGE = Field("AGE", "createdAt", "ago", label="Created")
 _ID = Field("ID", "id", show="wide", label="ID")
@@ -175,12 +180,14 @@ USERS: Final = Kind(
         _ID,
     ),
     goes_with_it="its sessions, its tokens and all that was granted to it",
+    check=check_user_name,
 )
 GROUPS: Final = Kind(
     "groups",
     "group",
     (Field("NAME", "name"), Field("MEMBERS", "members", "count"), _AGE, Field("NAMES", "members", "list", "wide"), _ID),
     goes_with_it="all that was granted to it",
+    check=lambda text: check_name(text, "group name"),
 )
 SESSIONS: Final = Kind(
     "sessions",
@@ -194,6 +201,7 @@ SESSIONS: Final = Kind(
     ),
     identity="id",
     described=False,
+    check=_a_session,
 )
 PROJECTS: Final = Kind(
     "projects",
@@ -204,10 +212,11 @@ PROJECTS: Final = Kind(
         Field("TOOL NAMES", "toolNames"),
         Field("PROXY MODEL", "proxyModel"),
         _AGE,
-        _ID,
         Field("UPDATED", "updatedAt", "ago", "describe"),
+        _ID,
     ),
     goes_with_it="its tokens",
+    check=lambda text: check_name(text, "project name"),
 )
 SERVERS: Final = Kind(
     "servers",
@@ -223,9 +232,10 @@ SERVERS: Final = Kind(
         Field("PROXY MODEL", "proxyModel", "text", "wide"),
         Field("STATEFUL", "stateful", "flag", "wide"),
         Field("HEALTH CHECK", "healthCheck", "map", "describe"),
-        _ID,
         Field("UPDATED", "updatedAt", "ago", "describe"),
+        _ID,
     ),
+    check=check_server_name,
 )
 SECRETS: Final = Kind(
     "secrets",
@@ -235,9 +245,10 @@ SECRETS: Final = Kind(
         Field("KEYS", "keys", "list"),
         Field("SERVERS", "servers", "list"),
         _AGE,
-        _ID,
         Field("UPDATED", "updatedAt", "ago", "describe"),
+        _ID,
     ),
+    check=lambda text: check_name(text, "secret name"),
 )
 INSTANCES: Final = Kind(
     "instances",
@@ -251,6 +262,7 @@ INSTANCES: Final = Kind(
         Field("DETAIL", "detail", "text", "wide"),
     ),
     deleted=False,
+    check=_an_instance,
 )
 RBAC: Final = Kind(
     "rbac",
@@ -264,6 +276,7 @@ RBAC: Final = Kind(
     ),
     goes_with_it="what it grants, and what it denies",
     many="RBAC definitions",
+    check=lambda text: check_name(text, "name of a definition"),
 )
 MCPTOKENS: Final = Kind(
     "mcptokens",
@@ -286,18 +299,20 @@ MCPTOKENS: Final = Kind(
     aliases=("token", "tokens"),
     in_project=True,
     goes_with_it="its policy; its row in the list too, which 'revoke' would keep",
+    check=_a_token,
 )
 AUDIT: Final = Kind(
     "audit",
     "audit",
     (
-        Field("AT", "at"),
+        Field("AT", "at", "moment", "narrow"),
+        Field("AT", "at", show="wide"),
         Field("WHO", "user", "who"),
-        Field("ACTION", "action"),
-        Field("RESOURCE", "resource"),
-        Field("NAME", "name"),
-        Field("ALLOWED", "allowed", "flag"),
-        Field("OUTCOME", "outcome"),
+        Field("WHAT", "name", "what", "narrow"),
+        Field("ACTION", "action", show="wide"),
+        Field("RESOURCE", "resource", show="wide"),
+        Field("NAME", "name", show="wide"),
+        Field("DECISION", "outcome", "decision"),
         Field("PROJECT", "project", "text", "wide"),
         Field("TOOL", "tool", "text", "wide"),
         Field("RULE", "rule", "text", "wide"),
@@ -325,7 +340,10 @@ def kind_called(word: str, among: Sequence[Kind] = KINDS) -> Kind:
     found = _BY_WORD.get(word.lower())
     if found in among and found is not None:
         return found
-    close = nearest(word, [one for one, kind in _BY_WORD.items() if kind in among])
+    words = [one for one, kind in _BY_WORD.items() if kind in among]
+    close = nearest(word, words)
+    # Both are right; the plural is what every text says.
+    close = _BY_WORD[close].plural if close and close == _BY_WORD[close].singular and word.lower().startswith(close) else close
     valid = ", ".join(kind.plural for kind in among)
     raise InvalidInput(
         f"{word!r} is not a kind of thing here; " + (f"did you mean {close!r}?" if close else f"it is one of {valid}")
@@ -336,14 +354,16 @@ def targets(words: Sequence[str], among: Sequence[Kind] = KINDS) -> Iterator[tup
     """What the arguments ``KIND [NAME…]``, ``KIND,KIND`` or ``KIND/NAME…`` mean, each with its name or ``None`` for all.
 
     Raises:
-        InvalidInput: a kind is not known, or the two forms are mixed.
+        InvalidInput: a kind is not known, a name cannot be one of that kind, or the two forms are mixed.
     """
     if "/" in words[0]:
         for word in words:
             kind, slash, name = word.partition("/")
             if not slash or not name:
                 raise InvalidInput(f"{word!r} has no kind: after a KIND/NAME every argument is one")
-            yield kind_called(kind, among), name
+            found = kind_called(kind, among)
+            found.refuse(name)
+            yield found, name
         return
     kinds = [kind_called(word, among) for word in words[0].split(",")]
     if len(words) == 1:
@@ -351,4 +371,6 @@ def targets(words: Sequence[str], among: Sequence[Kind] = KINDS) -> Iterator[tup
     elif len(kinds) > 1:
         raise InvalidInput("names go with one kind: leave out the names, or write KIND/NAME for each")
     else:
-        yield from ((kinds[0], name) for name in words[1:])
+        for name in words[1:]:
+            kinds[0].refuse(name)
+            yield kinds[0], name
