@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -51,6 +52,8 @@ def serve(**flags: Any) -> None:
     logs.configure(settings.log_format, settings.log_level)
 
     def ready(address: str) -> None:
+        gc.collect()
+        gc.freeze()  # what there is now stays as long as the process: no collection need look at it again
         print(f"mcplocal serves {address}/mcp", file=sys.stderr, flush=True)
 
     _run(serve_until_signalled(settings, on_ready=ready))

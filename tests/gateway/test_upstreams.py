@@ -180,7 +180,7 @@ def test_a_client_that_takes_no_stream_gets_the_result_alone(world: World) -> No
 
 
 def test_a_call_that_takes_long_shows_signs_of_life(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcplocal.protocol.endpoint.STREAM_AFTER", 0.1)
+    monkeypatch.setattr("mcplocal.protocol.answering.STREAM_AFTER", 0.1)
     upstream = world.upstream()
     endpoint, name = one(world, upstream)
     endpoint.tools()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Any, Final
 
 import structlog
@@ -31,55 +31,96 @@ WAITING_NOTIFICATIONS: Final = 1000
 class Answering:
     """One call on its way to the client: JSON if the answer is soon there, else an event stream."""
 
-    def __init__(self, request: Request, era: Era, *, may_stream: bool) -> None:
-        """Answer ``request`` in ``era``; with JSON in any case unless it ``may_stream``."""
+    def __init__(self, request: Request, era: Era, *, may_stream: bool, cancel_when_gone: bool) -> None:
+        """Answer ``request`` in ``era``.
+
+        Args:
+            request: the request.
+            era: the client's.
+            may_stream: whether an event stream may be answered, or JSON alone.
+            cancel_when_gone: whether a client that goes away no longer wants the answer.
+        """
         self._request = request
         self._era = era
         self.may_stream = may_stream
+        self._cancel_when_gone = cancel_when_gone
         self._notifications: list[str] = []
         self._waiter: asyncio.Future[bool] | None = None
         self._streaming = False
+        self._task: asyncio.Task[Any] | None = None
+        self._unwanted = False
+        self._attendant: asyncio.Task[None] | None = None
 
     def emit(self, text: str) -> None:
         """Take a notification for the client."""
         if len(self._notifications) < WAITING_NOTIFICATIONS:
             self._notifications.append(text)
+            self._begin_to_attend()
             self._wake(True)
 
-    def run(self, answer: Coroutine[Any, Any, str]) -> asyncio.Task[str]:
-        """Begin to make the answer."""
-        self._task = asyncio.create_task(answer)
-        self._task.add_done_callback(self._done)
-        return self._task
+    def cancel(self) -> None:
+        """The client no longer wants the answer."""
+        if self._task is not None and not self._unwanted:
+            self._unwanted = True
+            self._task.cancel()
 
-    async def finish(self, id_text: str | None, *, cancel_when_gone: bool) -> None:
-        """Bring the answer, and what comes before it, to the client."""
-        watcher: asyncio.Task[None] | None = None
+    async def finish(self, making: Awaitable[str], id_text: str | None) -> None:
+        """Make the answer, and bring it and what comes before it to the client.
+
+        It is made in the task of the request: one of its own, and somebody watching from the start, cost a call that is soon
+        answered more than deciding about it.
+        """
+        self._task = asyncio.current_task()
+        timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin_to_attend)
+        text, status = "", 200
         try:
-            await self._something(WATCH_AFTER)
-            while not self._task.done():
-                if watcher is None:
-                    watcher = asyncio.create_task(gone(self._request.receive))
-                    if cancel_when_gone:
-                        watcher.add_done_callback(lambda done: self._task.cancel() if not done.cancelled() else None)
+            text = await making
+        except asyncio.CancelledError:
+            if not self._unwanted or self._task is None:
+                if self._attendant is not None:
+                    self._attendant.cancel()
+                raise
+            self._task.uncancel()
+            text = error_text(Rejection(CANCELLED, "Request cancelled", id_text=id_text))
+        except Rejection as rejection:
+            text, status = error_text(rejection), status_of(rejection, self._era)
+        except Exception:
+            log.exception("a call could not be answered", request_id=self._request.id)
+            text = error_text(Rejection(wire.INTERNAL_ERROR, "the gateway made a mistake", id_text=id_text))
+        finally:
+            self._task = None
+            timer.cancel()
+            if self._attendant is not None:
+                self._wake(True)
+                await self._attendant
+        if self._streaming:
+            await self._request.send({"type": "http.response.body", "body": write_event(text), "more_body": False})
+        else:
+            await send_json(self._request, status, text)
+
+    def _begin_to_attend(self) -> None:
+        if self._attendant is None and self._task is not None:
+            self._attendant = asyncio.create_task(self._attend())
+
+    async def _attend(self) -> None:
+        """While the answer is being made: pass on notifications, keep the stream alive, see whether the client has gone."""
+        watcher = asyncio.create_task(gone(self._request.receive))
+        if self._cancel_when_gone:
+            watcher.add_done_callback(lambda done: self.cancel() if not done.cancelled() else None)
+        try:
+            while self._task is not None:
                 await self._push_notifications()
                 if not await self._something(STREAM_AFTER if self.may_stream else None):
                     await self._push(KEEP_ALIVE)
             await self._push_notifications()
-            await self._end(id_text)
         finally:
-            if watcher is not None:
-                watcher.cancel()
-                await asyncio.gather(watcher, return_exceptions=True)
-            if not self._task.done():
-                self._task.cancel()
-                await asyncio.gather(self._task, return_exceptions=True)
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
 
     async def _something(self, seconds: float | None) -> bool:
-        """Wait until there is something to tell the client; whether there was within that time."""
-        if self._notifications or self._task.done():
+        """Wait until there is something to do; whether there was within that time."""
+        if self._notifications or self._task is None:
             return True
-        # A future and a timer: an Event within wait_for costs three times as much, on each call.
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
         timer = loop.call_later(seconds, self._wake, False) if seconds is not None else None
@@ -89,9 +130,6 @@ class Answering:
             self._waiter = None
             if timer is not None:
                 timer.cancel()
-
-    def _done(self, _: object) -> None:
-        self._wake(True)
 
     def _wake(self, something: bool) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -111,22 +149,6 @@ class Answering:
             start = {"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS}
             await self._request.send(start)
         await self._request.send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def _end(self, id_text: str | None) -> None:
-        status = 200
-        try:
-            text = self._task.result()
-        except asyncio.CancelledError:
-            text = error_text(Rejection(CANCELLED, "Request cancelled", id_text=id_text))
-        except Rejection as rejection:
-            text, status = error_text(rejection), status_of(rejection, self._era)
-        except Exception:
-            log.exception("a call could not be answered", request_id=self._request.id)
-            text = error_text(Rejection(wire.INTERNAL_ERROR, "the gateway made a mistake", id_text=id_text))
-        if self._streaming:
-            await self._request.send({"type": "http.response.body", "body": write_event(text), "more_body": False})
-        else:
-            await send_json(self._request, status, text)
 
 
 def status_of(rejection: Rejection, era: Era) -> int:

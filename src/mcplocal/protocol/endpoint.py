@@ -186,10 +186,12 @@ class Endpoint:
                 return await send_json(request, 200, await self._methods.answer(message, how))
             except Rejection as rejection:
                 return await send_json(request, status_of(rejection, how.era), error_text(rejection))
-        stream = Answering(request, how.era, may_stream=accepts(request, MEDIA_TYPE))
-        how.emit = stream.emit if stream.may_stream else None
-        task = stream.run(self._methods.answer(message, how))
-        if session is not None:
-            session.begin(message, task)
         # Before 2026-07-28 a client that goes away may come back, so it has not cancelled anything.
-        return await stream.finish(message.id_text, cancel_when_gone=session is None)
+        may_stream = accepts(request, MEDIA_TYPE)
+        stream = Answering(request, how.era, may_stream=may_stream, cancel_when_gone=session is None)
+        how.emit = stream.emit if may_stream else None
+        making = self._methods.answer(message, how)
+        if session is None:
+            return await stream.finish(making, message.id_text)
+        with session.answering(message, stream):
+            return await stream.finish(making, message.id_text)

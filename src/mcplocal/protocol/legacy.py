@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from mcplocal import wire
 from mcplocal.gate import Caller
@@ -16,6 +16,13 @@ from mcplocal.protocol.envelope import Incoming, Rejection, result_text
 
 CANCELLED = -32800
 """What a request is answered with that its own client cancelled. The client ignores it; over HTTP something must be said."""
+
+
+class Cancellable(Protocol):
+    """An answer on its way."""
+
+    def cancel(self) -> None:
+        """It is no longer wanted."""
 
 
 @dataclass(eq=False)
@@ -32,7 +39,7 @@ class Session:
     project: str
     version: str
     used_at: float = field(default_factory=monotonic)
-    under_way: dict[Any, set[asyncio.Task[str]]] = field(default_factory=dict)
+    under_way: dict[Any, set[Cancellable]] = field(default_factory=dict)
     listening: Callable[[], None] | None = None
 
     @property
@@ -45,24 +52,24 @@ class Session:
         """Whose state a stateful server keeps."""
         return f"session {self.id}"
 
-    def begin(self, message: Incoming, task: asyncio.Task[str]) -> None:
-        """Remember that ``task`` answers ``message``, until it is done."""
+    @contextmanager
+    def answering(self, message: Incoming, answer: Cancellable) -> Iterator[None]:
+        """Within the block ``message`` is being answered, and the client may cancel that."""
         key = (type(message.id), message.id)
-        self.under_way.setdefault(key, set()).add(task)
-
-        def done(task: asyncio.Task[str]) -> None:
-            tasks = self.under_way.get(key, set())
-            tasks.discard(task)
-            if not tasks:
+        self.under_way.setdefault(key, set()).add(answer)
+        try:
+            yield
+        finally:
+            answers = self.under_way.get(key, set())
+            answers.discard(answer)
+            if not answers:
                 self.under_way.pop(key, None)
-
-        task.add_done_callback(done)
 
     def cancel(self, identity: Any) -> None:
         """The client no longer wants the answer to its request ``identity``."""
         if isinstance(identity, str | int):
-            for task in list(self.under_way.get((type(identity), identity), ())):
-                task.cancel()
+            for answer in list(self.under_way.get((type(identity), identity), ())):
+                answer.cancel()
 
 
 class Sessions:
@@ -99,9 +106,9 @@ class Sessions:
 
     def close(self, session: Session) -> None:
         """The client is done with it; what is under way for it is cancelled."""
-        for tasks in list(session.under_way.values()):
-            for task in list(tasks):
-                task.cancel()
+        for answers in list(session.under_way.values()):
+            for answer in list(answers):
+                answer.cancel()
         self._end(session)
 
     def _end(self, session: Session) -> None:
