@@ -265,13 +265,23 @@ def test_a_role_nobody_holds_in_the_files_may_be_held_in_the_database() -> None:
     assert not found.equivalent
 
 
-def test_a_gain_names_the_new_line_and_a_loss_the_old_one() -> None:
+def test_the_line_that_makes_the_difference_is_named_with_its_side() -> None:
+    servers: Line = (ANN, "view", "servers", "c", "allow")
+    secrets: Line = (ANN, "view", "secrets", "a", "allow")
     found = comparison.compare(
-        policy([(ANN, "view", "servers", "a", "allow")]),
-        policy([(ANN, "view", "secrets", "b", "allow"), (ANN, "view", "secrets", "a", "allow")]),
+        policy([servers, secrets, (TEAM, "run", "servers", "b", "deny")]),
+        policy([(ANN, "view", "secrets", "b", "allow"), secrets, (ANN, "view", "secrets", "a", "deny")]),
     )
-    assert {"gains": [("a.csv:2",), ("a.csv:1",)], "loses": [("a.csv:1",)]} == {
-        kind: [one.by for one in listed] for kind, listed in found.changes[0].grants.items()
+    assert {
+        "User:ann gains view secrets b": ("new a.csv:1",),
+        "User:ann loses view secrets a": ("new a.csv:3",),
+        "User:ann loses view servers c": ("old a.csv:1",),
+        "Group:team released view, run servers b": ("old a.csv:3",),
+    } == {
+        f"{change.subject} {kind} {one}": one.by
+        for change in found.changes
+        for kind, all_ in change.grants.items()
+        for one in all_
     }
 
 

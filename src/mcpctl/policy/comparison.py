@@ -138,6 +138,6 @@ def _kind(before: Ruling, after: Ruling) -> str:
 
 
 def _origins(before: Ruling, after: Ruling, kind: str) -> tuple[str, ...]:
-    """Where the lines stand that make the difference; what is gone stands in the old policy."""
-    rule = after.rule if kind in ("gains", "denied") else before.rule
-    return (rule.origin,) if rule else ()
+    """The line that makes the difference, and in which of the two policies it stands: ``new a.csv:4``."""
+    rule, side = (before.rule, "old") if kind == "released" or after.rule is None else (after.rule, "new")
+    return (f"{side} {rule.origin}",) if rule else ()

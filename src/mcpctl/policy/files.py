@@ -166,9 +166,9 @@ class _Reader:
         lines = [line for path in self._csv_files() for line in self._lines(path)]
         # Roles first: a line may use a role that a later file defines.
         for kind in LINE_TYPES:
-            for origin, fields in lines:
+            for file, number, fields in lines:
                 if fields[0] == kind:
-                    self._line(kind, origin, fields)
+                    self._line(kind, Origin(file, number), fields)
         self.findings.sort(key=lambda finding: (finding.file, finding.line))
         if model is None or self.findings:
             return None
@@ -233,18 +233,22 @@ class _Reader:
             return line
         return ""
 
-    def _lines(self, path: Path) -> Iterator[tuple[Origin, list[str]]]:
-        """Every line that says something, and where it stands, its type and field count checked."""
+    def _lines(self, path: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+        """Every line that says something, and where it stands, its type and field count checked.
+
+        Plain tuples of text: Python's garbage collector soon stops looking at those, and there may be very many.
+        """
         text = self._text(path)
         if text is None:
             self.every_file_is_read = False
             return
+        file = path.name
         for number, raw in enumerate(text.split("\n"), start=1):
             line = raw.strip(" \t")
             if not line or line.startswith("#"):
                 continue
-            origin = Origin(path.name, number)
-            fields = [part.strip(" \t") for part in line.split(",")]
+            origin = (file, number)
+            fields = tuple([part.strip(" \t") for part in line.split(",")])
             form = LINE_TYPES.get(fields[0])
             if form is None:
                 close = close_to(fields[0], LINE_TYPES)
@@ -259,11 +263,11 @@ class _Reader:
             elif not all(fields):
                 self._find(*origin, "an empty field", f"write {form!r}")
             else:
-                yield origin, fields
+                yield file, number, fields
             if fields[0] == "g2":
                 self.roles.update(fields[1:2])  # a fault in the line that defines a role is not one where the role is used
 
-    def _line(self, kind: str, origin: Origin, fields: list[str]) -> None:
+    def _line(self, kind: str, origin: Origin, fields: Sequence[str]) -> None:
         before = len(self.findings)
         if kind == "g2":
             says = self._role_link(origin, fields[1], fields[2])

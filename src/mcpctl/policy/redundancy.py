@@ -28,7 +28,9 @@ def redundant(policy: PolicyFiles) -> Iterator[Redundant]:
     # Groups first: what stays of their lines may then speak for those of their members.
     for subject in sorted(dict.fromkeys(rule.sub for rule in policy.rules), key=lambda one: not one.startswith("Group:")):
         rules = policy.rules_of(subject)
-        own = pools[subject] = _Pool(policy.roles, rules)
+        own = _Pool(rules)
+        if subject.startswith("Group:"):
+            pools[subject] = own
         inherited = [pools[group] for group in policy.groups_of(subject) if group in pools]
         if len(rules) < 2 and not inherited:
             continue
@@ -53,55 +55,43 @@ def _narrow_first(rules: Sequence[Rule], roles: Roles) -> list[Rule]:
 
 def _said_by(pools: Iterable[_Pool], rule: Rule, roles: Roles) -> tuple[Rule, ...]:
     """The lines that say all that ``rule`` says, one for each action; nothing if some of it is said by no other."""
-    wider = [found for pool in pools for found in pool.wider(rule)]
+    wider = [one for pool in pools for one in pool.wider(rule)]
     if not wider:
         return ()
     speaking: dict[Rule, None] = {}
     for action in roles.actions(rule.role):
-        one = next((found[listed][0] for found in wider for listed in (action, ADMIN) if found.get(listed)), None)
-        if one is None:
+        found = next((one for one in wider if one.role == ADMIN or action in roles.actions(one.role)), None)
+        if found is None:
             return ()
-        speaking[one] = None
+        speaking[found] = None
     return tuple(speaking)
 
 
 class _Pool:
-    """The lines of one subject, by effect, resource and pattern; then by action."""
+    """The lines of one subject, by effect, resource and pattern."""
 
-    def __init__(self, roles: Roles, rules: Iterable[Rule]) -> None:
-        self._roles = roles
-        self._rules: dict[tuple[str, str, str], dict[str, list[Rule]]] = {}
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules: dict[tuple[str, str, str], list[Rule]] = {}
         self._lengths: set[int] = set()
         """Of the patterns with a star, without it. Nothing else can cover a name from within a word."""
         for rule in rules:
             self.add(rule)
 
     def add(self, rule: Rule) -> None:
-        listed = self._rules.setdefault((rule.eft, rule.res, rule.name), {})
-        for action in self._roles.actions(rule.role):
-            listed.setdefault(action, []).append(rule)
+        self._rules.setdefault((rule.eft, rule.res, rule.name), []).append(rule)
         if rule.name[-1] == ANY:
             self._lengths.add(len(rule.name) - 1)
 
     def remove(self, rule: Rule) -> None:
-        listed = self._rules[(rule.eft, rule.res, rule.name)]
-        for action in self._roles.actions(rule.role):
-            listed[action].remove(rule)
-            if not listed[action]:
-                del listed[action]
-        if not listed:
-            del self._rules[(rule.eft, rule.res, rule.name)]
+        self._rules[(rule.eft, rule.res, rule.name)].remove(rule)
 
-    def wider(self, rule: Rule) -> Iterator[dict[str, list[Rule]]]:
-        """By action the lines that spare ``rule`` saying it: of its effect or a deny, on all that its pattern covers."""
-        if not self._rules:
-            return
+    def wider(self, rule: Rule) -> Iterator[Rule]:
+        """The lines that may spare ``rule`` saying it: of its effect or a deny, on all that its pattern covers."""
         patterns = list(self._patterns(rule.name))
         for effect in (DENY,) if rule.eft == DENY else (ALLOW, DENY):
             for resource in (rule.res,) if rule.res == ANY else (rule.res, ANY):
                 for pattern in patterns:
-                    if found := self._rules.get((effect, resource, pattern)):
-                        yield found
+                    yield from self._rules.get((effect, resource, pattern), ())
 
     def _patterns(self, name: str) -> Iterator[str]:
         """Every pattern that covers ``name`` and may stand here."""
