@@ -339,6 +339,23 @@ DOORS = [
         [server("d6d"), project("d6d", "d6d")],
     ),
     Door(
+        "8: create a server whose health check calls a tool",
+        ("POST", "/servers", {**server("d8h")[2], "healthCheck": {"tool": "wipe"}}),
+        {
+            "role:create,resource:servers,name:d8h": (FORBIDDEN, ["create servers d8h"]),
+            "role:run,resource:servers,name:d8h/wipe": (CEILING, ["run servers d8h/wipe"]),
+        },
+    ),
+    Door(
+        "8: have the health check of a server call a tool",
+        ("PUT", "/servers/d8t", {**server("d8t")[2], "healthCheck": {"tool": "wipe"}}),
+        {
+            "role:edit,resource:servers,name:d8t": (FORBIDDEN, ["edit servers d8t"]),
+            "role:run,resource:servers,name:d8t": (CEILING, ["run servers d8t/wipe"]),
+        },
+        [server("d8t")],
+    ),
+    Door(
         "9: open a session for a service user",
         ("POST", "/sessions", {"user": "d9", "ttl": "1h"}),
         {

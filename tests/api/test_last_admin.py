@@ -24,7 +24,7 @@ def ways(name: str) -> list[tuple[str, str, Any]]:
 
 def all_refused(client: Client, served: Served, calls: list[tuple[str, str, Any]]) -> None:
     for method, path, body in calls:
-        with nothing_changes(served, refusals=0):
+        with nothing_changes(served, refusals=1):
             refused(client.call(method, path, body), "last_admin")
 
 

@@ -171,6 +171,31 @@ def test_a_secret_stands_in_the_answer_that_gives_it_and_nowhere_else(told: tupl
         assert not [secret for secret in secrets if secret.encode() in raw]
 
 
+def test_a_bearer_typed_below_a_server_or_seen_by_a_gateway_is_covered_in_the_audit(shared: Served) -> None:
+    bearer = generate_token()
+    body = {"name": "leak", "project": "demo", "bindings": [f"role:run,resource:servers,name:time/{bearer}"]}
+    if shared.admin.get("/projects/demo").status_code == 404:
+        shared.project("demo")
+    eve = shared.user(f"eve-{uuid4().hex[:8]}", "role:create,resource:mcptokens", "role:view,resource:projects")
+    assert 403 == eve.post("/mcptokens", body).status_code
+    seen = {
+        "id": uuid4().hex,
+        "at": "2026-01-01T00:00:00Z",
+        "project": "demo",
+        "server": "time",
+        "tool": bearer,
+        "method": "tools/call",
+        "allowed": False,
+        "reason": f"there is no {bearer}",
+        "outcome": "refused",
+        "revision": 1,
+    }
+    made(shared.admin.post("/gateway/audit", {"gateway": "gw", "events": [seen]}), 202)
+    kept = json.dumps(dump(shared.control.database), default=str)
+    assert bearer not in kept
+    assert "mcpctl_pat_***" in kept
+
+
 def test_the_log_covers_what_looks_like_a_bearer(served_on_sqlite: Served) -> None:
     """The net below: nothing should log one, and if something does, it is covered."""
     from mcpctl.server import logs

@@ -158,18 +158,28 @@ def test_values_stand_encrypted_in_the_database_each_bound_to_its_row(served: Se
     keep(served)
     made(served.admin.post("/secrets", {"name": "other", "values": {"token": "another value"}}))
     with served.control.database.engine.connect() as connection:
-        rows = connection.exec_driver_sql("SELECT secret_id, key, key_id, nonce, ciphertext FROM secret_value").all()
+        rows = connection.exec_driver_sql(
+            "SELECT secret_id, name, key, key_id, nonce, ciphertext FROM secret_value JOIN secret ON secret.id = secret_id"
+        ).all()
     assert VALUE.encode() not in b"".join(bytes(row.ciphertext) for row in rows)
     keyring = served.control.keyring
     opened = set()
     for row in rows:
         sealed = Sealed(row.key_id, bytes(row.nonce), bytes(row.ciphertext))
-        opened.add(keyring.open(sealed, f"{row.secret_id}/{row.key}"))
+        opened.add(keyring.open(sealed, f"{row.secret_id}/{row.name}/{row.key}"))
         for other in rows:
             if (other.secret_id, other.key) != (row.secret_id, row.key):
                 with pytest.raises(Unavailable):
-                    keyring.open(sealed, f"{other.secret_id}/{other.key}")
+                    keyring.open(sealed, f"{other.secret_id}/{other.name}/{other.key}")
+        with pytest.raises(Unavailable):
+            keyring.open(sealed, f"{row.secret_id}/renamed/{row.key}")
     assert {VALUE, "unused", "another value"} == opened
+
+
+def test_no_two_values_are_sealed_alike() -> None:
+    keyring = Keyring([OLD])
+    sealed = [keyring.seal(VALUE, "the same row") for _ in range(200)]
+    assert 200 == len({one.nonce for one in sealed}) == len({one.ciphertext for one in sealed})
 
 
 def test_a_new_key_in_front_encrypts_everything_anew_and_the_old_one_can_go(database_url: str) -> None:

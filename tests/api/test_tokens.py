@@ -6,6 +6,7 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy import select
 from mcpctl.services.token_secret import SCANNER_REGEX, TOKEN_PREFIX
 from mcpctl.store import policy_rules
 from mcpctl.store.schema import PolicyRow, Token, TokenSecret
+from tests import serving
 from tests.api.people import Person, nothing_changes, refused, setup
 from tests.serving import Served, made
 
@@ -67,6 +69,8 @@ def test_every_secret_has_one_form_and_none_is_like_another(shared: Served) -> N
     from mcpctl.services.token_secret import generate_session, generate_token, is_mcp_token, is_session
 
     tokens, sessions = [generate_token() for _ in range(2000)], [generate_session() for _ in range(100)]
+    drawn = [token.removeprefix("mcpctl_pat_") for token in tokens]
+    assert all(len({one[place] for one in drawn}) > 40 for place in range(1, 43)), "fewer random bits leave places unused"
     assert {len(TOKEN_PREFIX) + 43} == {len(token) for token in tokens}
     assert all(is_mcp_token(token) and not is_session(token) for token in tokens)
     assert all(is_session(session) and not is_mcp_token(session) for session in sessions)
@@ -364,6 +368,31 @@ def test_a_grace_of_zero_is_none(shared: Served) -> None:
         minted = mint(shared, f"zero-{index}")
         made(shared.admin.post(f"/mcptokens/zero-{index}/rotate?project=demo", {"grace": grace}), 200)
         assert 401 == shared.nobody.as_(minted["token"]).get("/auth/whoami").status_code
+
+
+def test_a_secret_rotated_away_has_ended_by_every_replicas_clock(shared: Served) -> None:
+    """However far behind a clock is: an end at zero lies in the future of none."""
+    mint(shared, "clock")
+    made(shared.admin.post("/mcptokens/clock/rotate?project=demo", {}), 200)
+    with shared.control.database.read() as db:
+        ends = [end for (end,) in db.execute(select(TokenSecret.valid_until).join(Token).where(Token.name == "clock"))]
+    assert [0.0, None] == sorted(ends, key=lambda end: end is None)
+
+
+def test_rotating_for_somebody_else_needs_what_policy_files_give_the_token_too(
+    database_url: str, policy_directory: Path
+) -> None:
+    """authz d6, door 9: a line's home decides nothing about what it gives."""
+    with serving.serve(database_url, policy_directory) as before:
+        before.project("lab")
+        token = made(before.admin.post("/mcptokens", {"name": "ci", "project": "lab"}))
+        before.user("mallory", "role:edit,resource:mcptokens", "role:view,resource:projects")
+    line = f"p, McpToken:{token['tokenSha']}, delete, servers, *, allow\n"
+    (policy_directory / "token.csv").write_text(line)
+    with serving.serve(database_url, policy_directory) as served:
+        mallory = served.log_in("mallory", "a long password")
+        refused(mallory.post("/mcptokens/ci/rotate?project=lab", {}), "ceiling", ["delete servers *"])
+        assert ["role:delete,resource:servers"] == served.admin.get("/mcptokens/ci?project=lab").json()["bindings"]
 
 
 def test_an_ended_token_is_not_rotated_back_to_life(shared: Served) -> None:

@@ -251,7 +251,7 @@ def test_there_is_no_other_way_to_write_a_right(shared: Served) -> None:
         "/rbac/import",
         "/mcptokens/restore",
     ):
-        assert 404 == shared.admin.post(path_, {}).status_code or path_.count("/") > 1
+        assert shared.admin.post(path_, {}).status_code in {404, 405}, path_
 
 
 def test_whoever_holds_everything_but_one_thing_does_not_hold_everything(shared: Served, actor: Person, friend: str) -> None:

@@ -654,6 +654,7 @@ class World:
 
     def _attaching(self, actor: Actor, project: str, servers: list[str]) -> set[int]:
         asked = [("expose", "projects", project), *(("view", "servers", server) for server in servers)]
+        asked += [("run", "secrets", secret) for server in servers for secret in sorted(self.servers.get(server, ()))]
         return self._lacking(actor, asked) if servers else set()
 
     def _lacking(self, actor: Actor, asked: list[tuple[str, str, str]]) -> set[int]:

@@ -23,7 +23,7 @@ def keep_a_secret(directory: Path) -> None:
         secret = Secret(name="github", created_at=1.0, updated_at=1.0)
         transaction.session.add(secret)
         transaction.session.flush()
-        sealed = control.keyring.seal("hunter2", f"{secret.id}/token")
+        sealed = control.keyring.seal("hunter2", f"{secret.id}/github/token")
         transaction.session.add(SecretValue(secret_id=secret.id, key="token", **sealed._asdict()))
     control.database.close()
 

@@ -17,7 +17,7 @@ MODULE: Final = "WEAKENINGS_MODULE"
 """The variable that names the weakened module; empty where none is."""
 
 FAULTS: Final = (SyntaxError, ImportError, NameError)
-"""Errors of the planting itself. A source that falls over is not one without a defence."""
+"""Errors of the planting itself. A source that falls over, or answers that it did, is not one without a defence."""
 
 _seen: dict[str, Any] = {"broken": None, "failed": None, "because": None, "seconds": None}
 
@@ -51,7 +51,7 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest
     if _seen["failed"] or _seen["broken"] or not isinstance(node, pytest.Item) or call.excinfo is None:
         return
     because = f"{call.excinfo.typename}: {str(call.excinfo.value).strip().partition(chr(10))[0]}"[:300]
-    if issubclass(call.excinfo.type, FAULTS):
+    if issubclass(call.excinfo.type, FAULTS) or "This is a fault of the server" in str(call.excinfo.value):
         _broken(f"the planting itself fell over in {node.nodeid}: {because}")
     elif report.when != "call":
         _broken(f"{node.nodeid} failed in its {report.when} and not in what it says: {because}")

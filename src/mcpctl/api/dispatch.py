@@ -23,7 +23,7 @@ from ulid import ULID
 from mcpctl.api import access, bodies, problems
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.operations import Call, Guarded, Operation, Unguarded
-from mcpctl.errors import Forbidden, InvalidInput, MalformedBody, NotFound, Problem
+from mcpctl.errors import Forbidden, InvalidInput, LastAdmin, MalformedBody, NotFound, Problem, WrongPassword
 from mcpctl.policy.decision import decide
 from mcpctl.services import audit
 from mcpctl.services.principals import Principal, authenticate
@@ -88,8 +88,8 @@ async def _run(control: ControlPlane, operation: Operation, request: Request, re
             call = replace(call, prepared=await operation.prepare(control, principal, call))
         runner = {"write": _write, "append": _append, "read": _read}[operation.kind]
         return await to_thread.run_sync(partial(runner, control, operation, bearer, principal, call))
-    except (Forbidden, NotFound) as refusal:
-        if isinstance(refusal, Forbidden) or operation.kind == "write":
+    except (Forbidden, NotFound, LastAdmin, WrongPassword) as refusal:
+        if not isinstance(refusal, NotFound) or operation.kind == "write":
             await to_thread.run_sync(partial(_audit_refusal, control, operation, principal, call, refusal))
         raise
 

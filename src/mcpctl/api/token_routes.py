@@ -80,7 +80,7 @@ def list_tokens(reading: Reading, call: Call) -> Page[wire.Token]:
         "mcptokens",
         after,
         lambda token: f"{tokens.policy_name(token)}/{token.id}",
-        lambda token: tokens.shown(reading.db, token, reading.now),
+        lambda token: tokens.shown(reading.db, reading.policy, token, reading.now),
         limit=call.query.limit,
         cursor=call.query.cursor,
     )
@@ -92,7 +92,7 @@ def _found(unit: Work | Reading, call: Call) -> Token:
 
 def revoke(work: Work, call: Call) -> wire.Token:
     """End a token for good."""
-    return tokens.shown(work.db, tokens.revoke(work, _found(work, call)), work.now)
+    return tokens.shown(work.db, work.policy, tokens.revoke(work, _found(work, call)), work.now)
 
 
 def rotate(work: Work, call: Call) -> wire.MintedToken:
@@ -102,7 +102,7 @@ def rotate(work: Work, call: Call) -> wire.MintedToken:
 
 def describe(reading: Reading, call: Call) -> wire.Token:
     """One token, no secret."""
-    return tokens.shown(reading.db, _found(reading, call), reading.now)
+    return tokens.shown(reading.db, reading.policy, _found(reading, call), reading.now)
 
 
 _V = "/api/v1/mcptokens"

@@ -62,7 +62,7 @@ def row(
         project=project or (principal.project if principal else None),
         source=source,
         request_id=request_id,
-        details=details or {},
+        details=_covered(details or {}),
     )
 
 
@@ -89,17 +89,17 @@ def add_calls(db: Db, batch: gateway_wire.CallEvents, projects: frozenset[str] |
             "token_sha": event.token_sha,
             "action": event.method[:64],
             "resource": "servers",
-            "name": f"{event.server or '-'}/{event.tool}" if event.tool else (event.server or "-"),
+            "name": without_bearers(f"{event.server or '-'}/{event.tool}" if event.tool else (event.server or "-")),
             "allowed": event.allowed,
             "outcome": event.outcome,
-            "reason": event.reason,
+            "reason": _covered(event.reason),
             "rule": event.rule,
             "origin": _cut(event.origin, SUBJECT * 2),
             "revision": event.revision,
             "decision_id": event.decision_id,
             "project": event.project,
             "server": event.server,
-            "tool": event.tool,
+            "tool": _covered(event.tool),
             "duration_ms": event.duration_ms,
             "source": event.source,
             "request_id": event.request_id,
@@ -115,6 +115,15 @@ def add_calls(db: Db, batch: gateway_wire.CallEvents, projects: frozenset[str] |
     if rows:
         db.execute(insert(AuditRow), rows)
     return len(wanted)
+
+
+def _covered(value: Any) -> Any:
+    """``value`` with every bearer in any text of it covered: a raw one may have been typed where a name belongs."""
+    if isinstance(value, str):
+        return without_bearers(value)
+    if isinstance(value, dict):
+        return {key: _covered(one) for key, one in value.items()}
+    return [_covered(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _moments(batch: gateway_wire.CallEvents) -> dict[str, float]:
@@ -211,6 +220,9 @@ def _moment(text: str, field: str) -> float:
             message = f"{text!r} is not an ISO date and time with zone such as 2030-01-31T12:00:00Z"
             raise InvalidInput(f"{field}: {message}", errors=[FieldError(field, message)])
         return moment.timestamp()
+    if not text[:1].isdigit():
+        message = f"{text!r} is neither a duration back from now such as 1h or 7d, nor an ISO date and time with zone"
+        raise InvalidInput(f"{field}: {message}", errors=[FieldError(field, message)])
     return time() - lifetimes.duration(text, field).total_seconds()
 
 

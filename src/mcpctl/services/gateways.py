@@ -46,6 +46,8 @@ def slices(db: Db, policy: PolicyFiles, gateway: Principal, query: wire.SlicesQu
     authority = authorities.subject_authority(db, policy, query.subject, now)
     if authority.project not in (None, project.name):
         raise NotFound(f"there is no project {query.project!r} for {query.subject}")
+    if authority.subject.startswith("Group:"):
+        raise NotFound(f"{query.subject} is nobody who could be served")
     if not authority.is_token and not decide(authority, "view", "projects", project.name):
         raise NotFound(f"there is no project {query.project!r} for {query.subject}")
     return wire.Slices(

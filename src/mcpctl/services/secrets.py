@@ -205,7 +205,7 @@ def _value(db: Db, keyring: Keyring, value: Any) -> str:
 
 def _opened(keyring: Keyring, row: SecretValue, name: str) -> str:
     try:
-        return keyring.open(Sealed(row.key_id, row.nonce, row.ciphertext), _row_name(row.secret_id, row.key))
+        return keyring.open(Sealed(row.key_id, row.nonce, row.ciphertext), _row_name(row.secret_id, name, row.key))
     except Unavailable as error:
         raise Unavailable(f"the value {row.key!r} of the secret {name!r} cannot be read: {error.detail}") from None
 
@@ -232,7 +232,7 @@ def adopt_key(transaction: WriteTransaction, keyring: Keyring) -> int:
             logger.error("%s", error.detail)
             continue
         if row.key_id != keyring.encrypting:
-            row.key_id, row.nonce, row.ciphertext = keyring.seal(value, _row_name(row.secret_id, row.key))
+            row.key_id, row.nonce, row.ciphertext = keyring.seal(value, _row_name(row.secret_id, secret, row.key))
             anew += 1
     if anew:
         logger.warning("encrypted %s values of secrets anew with the key %s; no older key is needed", anew, keyring.encrypting)
@@ -241,15 +241,16 @@ def adopt_key(transaction: WriteTransaction, keyring: Keyring) -> int:
 
 def _keep(work: Work, secret: Secret, values: Mapping[str, str]) -> None:
     for key, value in values.items():
-        sealed = work.keyring.seal(value, _row_name(secret.id, key))
+        sealed = work.keyring.seal(value, _row_name(secret.id, secret.name, key))
         work.db.add(
             SecretValue(secret_id=secret.id, key=key, key_id=sealed.key_id, nonce=sealed.nonce, ciphertext=sealed.ciphertext)
         )
     work.db.flush()
 
 
-def _row_name(secret_id: str, key: str) -> str:
-    return f"{secret_id}/{key}"
+def _row_name(secret_id: str, name: str, key: str) -> str:
+    """What is bound into a sealed value; the name too, so no exchange of names in the database exchanges values."""
+    return f"{secret_id}/{name}/{key}"
 
 
 def _touch_users(work: Work, secret: Secret, users: Iterable[Server]) -> None:

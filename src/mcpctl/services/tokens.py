@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session as Db
 from mcpctl.errors import Conflict, Duplicate, FieldError, InvalidBinding, InvalidInput, NotFound
 from mcpctl.policy.bindings import Binding
 from mcpctl.policy.decision import TOKEN_NEVER_IN_WORDS, Authority, decide
+from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.slices import Rule
 from mcpctl.policy.vocabulary import ACTIONS, ADMIN, ALLOW, ANY, OPERATIONS, OPERATIONS_RESOURCE, RESOURCES
-from mcpctl.services import lifetimes, rbac, subjects
+from mcpctl.services import authorities, lifetimes, rbac, subjects
 from mcpctl.services.principals import NotAuthenticated, Principal
 from mcpctl.services.token_secret import generate_token, hash_token
 from mcpctl.services.work import Work
@@ -151,8 +152,10 @@ def rotate(work: Work, token: Token, grace: str | None) -> wire.MintedToken:
         raise Conflict(f"the token {policy_name(token)} has expired: delete it and create a new one")
     if work.actor.user != token.owner.name:
         # All it was given, not only what its owner holds today: that may grow again.
-        work.require_holding(_given(work.db, token), f"rotating the token {policy_name(token)} of {token.owner.subject}")
-    until = work.now + lifetimes.grace(grace).total_seconds()
+        work.require_holding(_given(work, token), f"rotating the token {policy_name(token)} of {token.owner.subject}")
+    seconds = lifetimes.grace(grace).total_seconds()
+    # Without grace the end lies in no clock's future, however far behind another replica's is.
+    until = work.now + seconds if seconds else 0.0
     ending = update(TokenSecret).where(TokenSecret.token_id == token.id)
     work.db.execute(
         ending.where((TokenSecret.valid_until.is_(None)) | (TokenSecret.valid_until > until)).values(valid_until=until)
@@ -164,23 +167,23 @@ def rotate(work: Work, token: Token, grace: str | None) -> wire.MintedToken:
     return _minted(work, token, raw)
 
 
-def _given(db: Db, token: Token) -> list[Binding]:
-    rules = policy_rules.of_subjects(db, [token.subject])
-    return list(dict.fromkeys(rule.binding for rule in rules if not rule.binding.denies))
+def _given(work: Work, token: Token) -> list[Binding]:
+    return authorities.allowed_bindings(authorities.slice_of(work.db, work.policy, token.subject))
 
 
 def _end_secrets(work: Work, token: Token) -> None:
-    work.db.execute(update(TokenSecret).where(TokenSecret.token_id == token.id).values(valid_until=work.now))
+    work.db.execute(update(TokenSecret).where(TokenSecret.token_id == token.id).values(valid_until=0.0))
 
 
 def _minted(work: Work, token: Token, raw: str) -> wire.MintedToken:
     work.db.flush()
-    seen = shown(work.db, token, work.now)
+    seen = shown(work.db, work.policy, token, work.now)
     return wire.MintedToken(**seen.model_dump(), token=raw, never=list(TOKEN_NEVER_IN_WORDS))
 
 
-def shown(db: Db, token: Token, now: float) -> wire.Token:
-    """The token as it crosses the wire; never a secret."""
+def shown(db: Db, policy: PolicyFiles, token: Token, now: float) -> wire.Token:
+    """The token as it crosses the wire, with what policy files give it too; never a secret."""
+    stored = policy_rules.of_subjects(db, [token.subject])
     if token.revoked_at is not None:
         status = "revoked"
     elif token.expires_at is not None and token.expires_at <= now:
@@ -195,7 +198,7 @@ def shown(db: Db, token: Token, now: float) -> wire.Token:
             "owner": token.owner.subject,
             "token_sha": token.sha,
             "rbac_mode": token.rbac_mode,
-            "bindings": [str(rule.binding) for rule in policy_rules.of_subjects(db, [token.subject])],
+            "bindings": [str(rule.binding) for rule in (*policy.rules_of(token.subject), *stored)],
             "description": token.description,
             "status": status,
             "created_at": _time(token.created_at),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -29,6 +30,8 @@ def migrate(database: Database) -> None:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+    except CommandError as error:
+        raise StoreUnavailable(f"the database was migrated by a newer version of this program than this one: {error}") from None
     except DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]
         shown = database.url.render_as_string(hide_password=True)
