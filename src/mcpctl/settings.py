@@ -76,7 +76,7 @@ def check_environment(prefix: str = PREFIX, known: Collection[str] = NAMES, envi
         InvalidSetting: naming every unknown variable and the nearest one there is.
     """
     wrong = [
-        FieldError(name, f"{name} is not a setting", _nearest(name, known))
+        FieldError(name, f"{name} is not a setting", _nearest(name, prefix, known))
         for name in sorted(os.environ if environ is None else environ)
         if name.startswith(prefix) and name not in known and not is_service_link(name)
     ]
@@ -85,7 +85,8 @@ def check_environment(prefix: str = PREFIX, known: Collection[str] = NAMES, envi
         raise InvalidSetting("; ".join(said), errors=wrong)
 
 
-def _nearest(name: str, known: Collection[str]) -> str | None:
-    by_lower = {one.lower(): one for one in known}
-    close = nearest(name, sorted(by_lower))
+def _nearest(name: str, prefix: str, known: Collection[str]) -> str | None:
+    # Without what all of them share, which would make any two alike.
+    by_lower = {one.removeprefix(prefix).lower(): one for one in known}
+    close = nearest(name.removeprefix(prefix), sorted(by_lower))
     return by_lower[close] if close else None

@@ -44,6 +44,29 @@ HOSTILE_TEXT = [
     "(a+)+$",
 ]
 HOSTILE_PATH = ["%00", "a%00b", "%0a", "%2e%2e", "%ff%fe", "%F0%9F%98%80", "*", "%25", "ADMIN", "'%20OR%201=1--", "a" * 4000, "%20", "a%2fb", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "a,b"]  # fmt: skip
+FOREIGN = re.compile(r"[Ii]nput should|[a-z] should |[Ff]ield required|instance of|SecretRef|dictionary|pydantic")
+"""Words of the library that reads the shapes; a person is told in ours."""
+
+IN_OUR_WORDS = [
+    ("/users", {"name": "x", "password": "short"}, "password: it must have 8 characters or more"),
+    ("/users", {"password": "long enough"}, "name: it is missing"),
+    ("/users", {"name": "x", "service": 1}, "service: it must be true or false"),
+    ("/groups", {"name": "x", "members": "User:a"}, "members: it must be a list"),
+    ("/projects", {"name": "x", "toolNames": "both"}, "toolNames: it must be 'prefixed' or 'plain'"),
+    ("/servers", {"name": "x", "transport": "stdio", "command": "x", "env": {"A": 1}}, "env.A: it must be text"),
+    ("/servers", {"name": "x", "transport": "stdio", "command": "x", "env": {"A": 1}}, "env.A: it must be an object"),
+    (
+        "/servers",
+        {"name": "x", "transport": "stdio", "command": "x", "healthCheck": {"timeoutSeconds": 0}},
+        "it must be 1 or more",
+    ),
+    (
+        "/servers",
+        {"name": "x", "transport": "stdio", "command": "x", "healthCheck": {"timeoutSeconds": "x"}},
+        "it must be a whole number",
+    ),
+]
+
 REFUSED = {400, 401, 403, 404, 409, 413, 415, 422}
 
 by_id = pytest.mark.parametrize("operation", WITH_BODY, ids=lambda operation: operation.operation_id)
@@ -76,6 +99,7 @@ def send(client: Client, operation: Operation, body: Any = None, **options: Any)
     """The operation with its sample path and query, and this body."""
     answer = client.call(operation.method, path(operation), body, params=query(operation), **options)
     assert answer.status_code < 500, answer.text
+    assert not FOREIGN.search(answer.text), answer.text
     return answer
 
 
@@ -235,6 +259,14 @@ NOT_ONE_OBJECT: list[tuple[int, str, bytes]] = [
     (422, "invalid", b"[]"),
     (422, "invalid", b"[[]]"),
 ]
+
+
+@pytest.mark.parametrize(("where", "body", "said"), IN_OUR_WORDS)
+def test_what_is_wrong_with_a_member_is_said_in_our_words(where: str, body: dict[str, Any], said: str, admin: Client) -> None:
+    answer = admin.post(where, body)
+    assert 422 == answer.status_code
+    assert said in answer.json()["detail"]
+    assert not FOREIGN.search(answer.text)
 
 
 @by_id

@@ -234,3 +234,5 @@ def test_the_audit_is_filtered_by_what_is_asked(shared: Served) -> None:
         assert [name] == [
             one["field"] for one in refused(shared.admin.get("/audit", params={name: value}), "invalid")["errors"]
         ]
+    said = refused(shared.admin.get("/audit", params={"since": "yesterday"}), "invalid")["detail"]
+    assert "since: 'yesterday' is neither a duration back from now such as 1h or 7d, nor an ISO date and time with zone" == said

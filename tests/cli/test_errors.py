@@ -51,7 +51,11 @@ USAGE = (
     ("attach server a --project demo/x", "cannot be a project name"),
     ("attach user a --group x/y", "cannot be a name"),
     ("revoke mcptoken a b/c/d -p demo", "'c/d' cannot be a token name"),
-    ("get audit --limit 0", "'--limit': 0 is not in the range"),
+    ("get audit --limit 0", "'--limit': it is 0; it must be at least 1"),
+    ("get audit --limit abc", "'--limit': 'abc' is not a whole number"),
+    ("logs time --tail 1001", "'--tail': it is 1001; it must be from 1 to 1000"),
+    ("create rbac x --subject User:a --roleBindings role:view,resource:servers,effect:dny", "--roleBindings: column"),
+    ("create rbac x --subject User:a --roleBindings role:view,resource:servers,effect:dny", "That is not a role binding"),
     ("get audit --decision alowed", "did you mean 'allowed'?"),
     ("create user Alice", "Invalid value for 'NAME': 'Alice' cannot be a user name: a user name is 1 to 126 of"),
     ("create user al/ice", "cannot be a user name"),
@@ -221,6 +225,13 @@ def test_a_credential_that_is_not_valid_says_how_to_get_another(mcpctl: Mcpctl, 
     ran = mcpctl("whoami")
     assert 3 == ran.code
     assert "mcpctl login" in ran.err
+    recording.say(errors.InvalidCredential("the bearer is not valid: log in again, or use another token"))
+    expected = """\
+error: The credential is not valid
+  the bearer is not valid
+  Log in again with 'mcpctl login', or check MCPCTL_TOKEN if it is set.
+"""
+    assert expected == mcpctl("whoami").err
 
 
 def test_with_o_json_the_problem_document_goes_to_standard_error(mcpctl: Mcpctl, recording: Recording) -> None:

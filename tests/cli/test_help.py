@@ -56,6 +56,13 @@ def test_every_help_fits_80_columns_and_nothing_is_cut_off(
     assert [] == [line for line in lines if set(line) & set("─│╭╰")]
 
 
+@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+def test_no_word_of_a_help_is_broken_on_80_columns(path: tuple[str, ...], command: click.Command, mcpctl: Mcpctl) -> None:
+    shown = set(mcpctl.ok(*path, "--help").split())
+    texts = [getattr(param, "help", None) or "" for param in command.params if not getattr(param, "hidden", False)]
+    assert [] == [word for text in texts for word in text.split() if word not in shown]
+
+
 @pytest.mark.parametrize(("path", "command"), OURS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
 def test_every_command_shows_examples_and_each_of_them_parses(path: tuple[str, ...], command: click.Command) -> None:
     assert "\b\nExamples:" in (command.help or "")

@@ -27,6 +27,7 @@ UNKNOWN = (
     ("MCPCTL_DATABASE", "MCPCTL_DATABASE_URL"),
     ("MCPCTL_SERVICE_HOSTS", None),
     ("MCPCTL_PORTS", None),
+    ("MCPCTL_FOO", None),
     ("MCPCTL_", None),
 )
 
@@ -43,9 +44,8 @@ def test_an_unknown_variable_is_named_with_the_nearest_there_is(name: str, close
     (error,) = refused.value.errors
     assert name == error.field
     assert name in refused.value.detail
-    if close:
-        assert close == error.nearest
-        assert close in refused.value.detail
+    assert close == error.nearest
+    assert f"{name} is not a setting" + (f"; did you mean {close}?" if close else "") == refused.value.detail
 
 
 def test_all_unknown_variables_are_named_at_once() -> None:

@@ -146,7 +146,7 @@ def validate(adapter: TypeAdapter[Any], value: Any) -> Any:
     except ValidationError as error:
         if value is None:
             raise MalformedBody("a JSON body is needed; see /openapi.json for its members") from None
-        details = error.errors(include_url=False, include_context=False, include_input=False)
+        details = error.errors(include_url=False, include_input=False)
         raise _refusal(details, adapter, value) from None
 
 
@@ -195,7 +195,7 @@ def validate_query(shape: type[Request] | None, pairs: Iterable[tuple[str, str]]
     try:
         return shape.model_validate(given)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
+        details = error.errors(include_url=False, include_input=False)
         raise _refusal(details, TypeAdapter(shape), given) from None
 
 
@@ -220,12 +220,41 @@ def _refusal(details: list[ErrorDetails], adapter: TypeAdapter[Any], value: Any)
             last = str(detail["loc"][-1])
             error = FieldError(where, "unknown member", nearest(last, members) if len(last) <= 80 else None)
         else:
-            message = detail["msg"].removeprefix("Value error, ")
-            error = FieldError(where or "body", message[:1].lower() + message[1:])
+            error = FieldError(where or "body", _in_words(detail))
         errors.setdefault((error.field, error.message), error)
         if len(errors) == MOST_ERRORS:
             break
     return InvalidInput("; ".join(_sentence(error) for error in errors.values()), errors=list(errors.values()))
+
+
+_IN_WORDS: Final = {
+    "missing": "it is missing",
+    "model_type": "it must be an object",
+    "model_attributes_type": "it must be an object",
+    "dict_type": "it must be an object",
+    "list_type": "it must be a list",
+    "string_type": "it must be text",
+    "bool_type": "it must be true or false",
+    "int_type": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "int_parsing": "it must be a whole number",
+    "float_type": "it must be a number",
+    "literal_error": "it must be {expected}",
+    "string_too_short": "it must have {min_length} characters or more",
+    "string_too_long": "it must have {max_length} characters or fewer",
+    "too_short": "it must have {min_length} members or more",
+    "too_long": "it must have {max_length} members or fewer",
+    "greater_than_equal": "it must be {ge} or more",
+    "less_than_equal": "it must be {le} or less",
+}
+"""What pydantic says by its type of error, in words that name no class of ours."""
+
+
+def _in_words(detail: ErrorDetails) -> str:
+    if (said := _IN_WORDS.get(detail["type"])) is not None:
+        return said.format_map(detail.get("ctx", {}))
+    message = detail["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
 
 
 def _where(loc: tuple[int | str, ...], value: Any) -> tuple[str, bool]:

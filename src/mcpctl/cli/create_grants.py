@@ -36,7 +36,8 @@ from mcpctl.client.http import Json
     multiple=True,
     required=True,
     metavar="BINDING",
-    help="role:ROLE,resource:RESOURCE[,name:NAME][,effect:deny] or action:OPERATION[,name:PROJECT]; may be repeated.",
+    help="role:ROLE,resource:RESOURCE, also with ,name:NAME or ,effect:deny; or action:OPERATION, also with ,name:PROJECT; "
+    "may be repeated.",
 )
 @old_binding_flag("--roleBindings")
 @output_flag("name", "json", "yaml")
@@ -76,7 +77,8 @@ def create_rbac(name: str, subjects: tuple[str, ...], role_bindings: tuple[str, 
     type=BINDING,
     multiple=True,
     metavar="BINDING",
-    help="What it may do besides: role:ROLE,resource:RESOURCE[,name:NAME] or action:OPERATION[,name:PROJECT]; may be repeated.",
+    help="What it may do besides: role:ROLE,resource:RESOURCE, also with ,name:NAME; or action:OPERATION, also with "
+    ",name:PROJECT; may be repeated.",
 )
 @old_binding_flag("--bind")
 @click.option("--ttl", metavar="WHEN", help="How long: 30d, 12h, never (the default), or an ISO date and time with zone.")

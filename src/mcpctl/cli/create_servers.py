@@ -14,7 +14,7 @@ from mcpctl.cli.output import print_done
 from mcpctl.cli.resources import PROJECTS, SERVERS
 from mcpctl.cli.terminal import say
 from mcpctl.cli.verbs import Command
-from mcpctl.cli.words import JSON_OBJECT, KEY_VALUE, NAME, SERVER, OneOf, Pair, pairs
+from mcpctl.cli.words import JSON_OBJECT, KEY_VALUE, NAME, SERVER, OneOf, Pair, WholeNumber, pairs
 from mcpctl.errors import FieldError, InvalidInput
 
 Made = TypeVar("Made", bound=Callable[..., Any])
@@ -54,8 +54,8 @@ def server_flags(function: Made) -> Made:
     for flag in (
         click.option("--health-arguments", type=JSON_OBJECT, metavar="JSON", help="What that tool is called with."),
         click.option("--health-tool", metavar="TOOL", help="Probe it by calling this tool, instead of listing its tools."),
-        click.option("--health-timeout", type=click.IntRange(1, 600), metavar="SECONDS", help="How long a probe may take."),
-        click.option("--health-interval", type=click.IntRange(1, 86_400), metavar="SECONDS", help="How often to probe it."),
+        click.option("--health-timeout", type=WholeNumber(1, 600), metavar="SECONDS", help="How long a probe may take."),
+        click.option("--health-interval", type=WholeNumber(1, 86_400), metavar="SECONDS", help="How often to probe it."),
         click.option("--stateful/--stateless", default=None, help="Whether each client needs a session of its own."),
         click.option(
             "--env", type=KEY_VALUE, multiple=True, help="A variable, or KEY=secret:NAME/KEY; may be repeated (stdio)."

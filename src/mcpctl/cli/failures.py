@@ -50,6 +50,10 @@ def lines(problem: Problem, command: click.Command | None = None) -> Iterator[st
     if problem.errors and all(error.message in detail for error in problem.errors):
         # The sentence of invalid input is its list of fields, which follows here in the words of the command line.
         detail = ""
+    lost = isinstance(problem, Unauthenticated) and problem.code == "invalid_credential"
+    if lost:
+        # What the control plane says to everybody; the last line says it in commands.
+        detail = detail.removesuffix(": log in again, or use another token")
     yield problem.title
     if detail and detail != problem.title:
         yield from ("  " + line for line in detail.splitlines())
@@ -61,7 +65,7 @@ def lines(problem: Problem, command: click.Command | None = None) -> Iterator[st
         yield f"  {said}{hint}"
     if after := problem.headers.get("retry-after"):
         yield f"  Try again in {after} s."
-    if isinstance(problem, Unauthenticated) and problem.code == "invalid_credential":
+    if lost:
         yield "  Log in again with 'mcpctl login', or check MCPCTL_TOKEN if it is set."
 
 

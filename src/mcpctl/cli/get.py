@@ -13,7 +13,7 @@ from mcpctl.cli.output import print_document, print_items
 from mcpctl.cli.resources import AUDIT, MCPTOKENS, Kind, is_id, targets
 from mcpctl.cli.terminal import say
 from mcpctl.cli.verbs import Command
-from mcpctl.cli.words import USER, OneOf
+from mcpctl.cli.words import USER, OneOf, WholeNumber
 from mcpctl.client.http import ControlPlane, Json
 from mcpctl.client.target import Target
 from mcpctl.errors import FieldError, InvalidInput, Problem
@@ -37,7 +37,7 @@ _AUDIT_PANEL: Final = "Which audit rows"
 @click.option("--decision", type=OneOf(("allowed", "refused")), help="Only these.", panel=_AUDIT_PANEL)
 @click.option(
     "--limit",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     metavar="N",
     help=f"At most so many, newest first; {AUDIT_ROWS} if left out.",
     panel=_AUDIT_PANEL,

@@ -14,6 +14,7 @@ from mcpctl.cli.output import print_json
 from mcpctl.cli.resources import INSTANCES
 from mcpctl.cli.terminal import printable, say
 from mcpctl.cli.verbs import Command
+from mcpctl.cli.words import WholeNumber
 from mcpctl.client.http import ControlPlane
 from mcpctl.errors import FieldError, InvalidInput, NotFound
 
@@ -26,9 +27,7 @@ EVERY: Final = 1.0
 
 @click.command(cls=Command, short_help="Show what a server wrote on a gateway.")
 @click.argument("instance", metavar="SERVER[/GATEWAY]", help="The instance; the gateway may be left out if there is but one.")
-@click.option(
-    "--tail", type=click.IntRange(1, 1000), default=TAIL, show_default=True, metavar="N", help="At most so many lines."
-)
+@click.option("--tail", type=WholeNumber(1, 1000), default=TAIL, show_default=True, metavar="N", help="At most so many lines.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with lines as they come.")
 @click.option("--timestamps", is_flag=True, help="Each line with its time.")
 @output_flag("text", "json", default="text")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import rich_click as click
 
 from mcpctl.client.address import check_address
-from mcpctl.errors import InvalidBinding, InvalidInput, nearest
+from mcpctl.errors import FieldError, InvalidBinding, InvalidInput, nearest
 from mcpctl.policy import bindings, names, vocabulary
 
 _ROLE = re.compile(r"(?:^|,)\s*role\s*:\s*([^,\s]+)")
@@ -31,6 +31,10 @@ class Ruled(click.ParamType[str]):
         """``value`` as the function gives it back, if the rule allows it."""
         try:
             found = self._check(value)
+        except InvalidBinding as error:
+            # As the control plane's own refusal of a binding reads, which may come next.
+            where = param.opts[0] if param is not None else "binding"
+            raise InvalidBinding(error.detail, errors=[FieldError(where, error.detail)]) from None
         except InvalidInput as error:
             self.fail(error.detail, param, ctx)
         return found if isinstance(found, str) else str(value)
@@ -47,6 +51,26 @@ class OneOf(click.Choice[str]):
         close = nearest(str(value), words)
         hint = f"; did you mean {close!r}?" if close else ""
         return self.fail(f"{value!r} is not one of {', '.join(words)}{hint}", param, ctx)
+
+
+class WholeNumber(click.ParamType[int]):
+    """A whole number between two others."""
+
+    name = "N"
+
+    def __init__(self, least: int, most: int | None = None) -> None:
+        self._least, self._most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number the text says."""
+        try:
+            found = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number", param, ctx)
+        if found < self._least or (self._most is not None and found > self._most):
+            rule = f"at least {self._least}" if self._most is None else f"from {self._least} to {self._most}"
+            self.fail(f"it is {found}; it must be {rule}", param, ctx)
+        return found
 
 
 class KeyValue(click.ParamType[Pair]):
