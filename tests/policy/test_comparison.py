@@ -120,6 +120,23 @@ def test_the_difference_between_two_policies_is_what_counting_every_atom_finds(
     assert found.inexact is None
 
 
+@given(data=st.data(), old=lines(), belongs=members())
+def test_an_edit_of_a_few_lines_is_told_as_counting_finds_it(
+    data: st.DataObject, old: list[Line], belongs: list[tuple[str, str]]
+) -> None:
+    new = list(old)
+    for line in data.draw(lines())[:2]:
+        new.insert(data.draw(st.integers(0, len(new))), line)
+    for _ in range(data.draw(st.integers(0, min(2, len(new))))):
+        new.pop(data.draw(st.integers(0, len(new) - 1)))
+    changes = {change.subject: change for change in comparison.compare(policy(old, belongs), policy(new, belongs)).changes}
+    for subject in SUBJECTS:
+        before, after = (counted(found, belongs, oracle.ROLES, subject) for found in (old, new))
+        for atom in oracle.ATOMS:
+            kind = EXPECTED_KIND.get((before[atom], after[atom]))
+            assert ([kind] if kind else []) == kinds_told(changes.get(subject), atom), (subject, atom)
+
+
 @given(found=lines(), belongs=members(), listed=roles())
 def test_what_is_shown_of_a_subject_is_what_it_may_do_and_nothing_else(
     found: list[Line], belongs: list[tuple[str, str]], listed: dict[str, str]

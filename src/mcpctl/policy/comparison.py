@@ -6,14 +6,14 @@ the files, so a deny counts even where nothing is allowed in the files: lifting 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from mcpctl.policy.atoms import Atom, Side, inexact, told_apart
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.grants import Grant, gathered, lines_of, slice_of, subjects
-from mcpctl.policy.slices import Roles, Ruling
+from mcpctl.policy.slices import Roles, Rule, Ruling, Slice
 
 KINDS: Final[Mapping[str, str]] = {
     "gains": "may now",
@@ -109,24 +109,45 @@ def _roles(old: Roles, new: Roles) -> Iterator[RoleChange]:
 
 def _change(old: PolicyFiles, new: PolicyFiles, subject: str, same_otherwise: bool) -> Change | None:
     lines, lines_after = lines_of(old, subject), lines_of(new, subject)
-    if same_otherwise and [rule[:-1] for rule in lines] == [rule[:-1] for rule in lines_after]:
-        return None
+    differing = None
+    if same_otherwise and old.groups_of(subject) == new.groups_of(subject):
+        differing = _differing(lines, lines_after)
+        if differing == []:
+            return None
     before, after = slice_of(old, subject), slice_of(new, subject)
+    # Where only some lines differ, only what these speak of can be answered otherwise.
+    concerned = None if differing is None else Slice(new.model, new.roles, subject, new.groups_of(subject), differing)
     atoms = told_apart(Side(old.model, old.roles, before.rules), Side(new.model, new.roles, after.rules))
     found: dict[str, dict[Atom, tuple[str, ...]]] = {}
     for atom in atoms.each():
-        one, other = before.ask(*atom.question), after.ask(*atom.question)
-        if kind := _kind(one, other):
-            found.setdefault(kind, {})[atom] = _origins(one, other, kind)
+        if concerned is None or _speaks(concerned, atom.question):
+            one, other = before.ask(*atom.question), after.ask(*atom.question)
+            if kind := _kind(one, other):
+                found.setdefault(kind, {})[atom] = _origins(one, other, kind)
     whole: dict[str, list[str]] = {}
     for question in atoms.wholes():
-        kind = WHOLE.get(_kind(before.ask(*question), after.ask(*question)), "")
-        if kind and not any(explains in found for explains in EXPLAINED_BY[kind]):
-            whole.setdefault(kind, []).append(" ".join(question))
+        if concerned is None or _speaks(concerned, question):
+            kind = WHOLE.get(_kind(before.ask(*question), after.ask(*question)), "")
+            if kind and not any(explains in found for explains in EXPLAINED_BY[kind]):
+                whole.setdefault(kind, []).append(" ".join(question))
     if not found and not whole:
         return None
     grants = {kind: gathered(atoms, found[kind]) for kind in KINDS if kind in found}
     return Change(subject, grants, {kind: tuple(whole[kind]) for kind in KINDS if kind in whole})
+
+
+def _differing(before: Sequence[Rule], after: Sequence[Rule]) -> list[Rule] | None:
+    """The lines that only one side has; ``None`` if those of both are not in the same order, which an effect may go by."""
+    had, has = {rule[:-1] for rule in before}, {rule[:-1] for rule in after}
+    if [rule[:-1] for rule in before if rule[:-1] in has] != [rule[:-1] for rule in after if rule[:-1] in had]:
+        return None
+    return [*(rule for rule in before if rule[:-1] not in has), *(rule for rule in after if rule[:-1] not in had)]
+
+
+def _speaks(lines: Slice, question: tuple[str, str, str]) -> bool:
+    """Whether any of the lines matches: under every effect of Casbin's an allow alone then allows, and a deny is named."""
+    ruling = lines.ask(*question)
+    return ruling.allowed or ruling.rule is not None
 
 
 def _kind(before: Ruling, after: Ruling) -> str:
