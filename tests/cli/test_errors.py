@@ -19,6 +19,8 @@ from tests.cli.recording import Recording
 from tests.cli.test_requests import ULID
 
 USAGE = (
+    ("edit server x", "'mcpctl edit server' does not exist: use 'mcpctl set server'"),
+    ("create instance x", "'mcpctl create instance' does not exist: it is one of group, mcptoken"),
     ("gte users", "No such command 'gte'. Did you mean 'get'?"),
     ("create rbca x", "Did you mean 'rbac'?"),
     ("get users --no-header", "Did you mean '--no-headers'?"),

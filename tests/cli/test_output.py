@@ -327,3 +327,41 @@ def test_a_log_is_found_by_the_servers_name_alone_if_only_one_gateway_runs_it(mc
         ran = mcpctl("logs", "time")
         assert ran.code != 0
         assert said in ran.err
+
+
+DEFINITIONS = [
+    {"name": "no-run", "subjects": ["User:alice"], "roleBindings": ["role:run,resource:servers,effect:deny", "action:logs"]},
+    {"name": "ops", "subjects": ["User:alice", "Group:ops"], "roleBindings": ["role:run,resource:servers"]},
+    {"name": "others", "subjects": ["User:alice2"], "roleBindings": ["role:run,resource:servers"]},
+]
+
+
+def test_what_else_a_deletion_took_is_said_beside_the_output(mcpctl: Mcpctl, recording: Recording) -> None:
+    mcpctl.use(recording.address)
+    recording.say({"items": DEFINITIONS, "nextCursor": None}, {})
+    ran = mcpctl("delete", "user", "alice", "--yes")
+    expected = """\
+  rbac/no-run went with it; it denied role:run,resource:servers,effect:deny
+  rbac/ops stayed, without User:alice
+"""
+    assert (0, "user/alice deleted\n", expected) == (ran.code, ran.out, ran.err)
+
+
+def test_of_a_deletion_by_id_the_name_is_looked_up(mcpctl: Mcpctl, recording: Recording) -> None:
+    mcpctl.use(recording.address)
+    recording.say(USERS[0], {"items": DEFINITIONS, "nextCursor": None}, {})
+    assert "rbac/no-run went with it" in mcpctl("delete", "user", USERS[0]["id"], "--yes").err
+
+
+def test_a_deletion_can_be_read_by_a_program(mcpctl: Mcpctl, recording: Recording) -> None:
+    mcpctl.use(recording.address)
+    recording.say({"items": DEFINITIONS, "nextCursor": None}, {})
+    expected = {"kind": "user", "name": "alice", "deleted": True, "alsoDeleted": ["rbac/no-run"], "changed": ["rbac/ops"]}
+    assert expected == json.loads(mcpctl.ok("delete", "user", "alice", "--yes", "-o", "json"))
+    recording.say({}, NotFound("no"), NotFound("no"))
+    ran = mcpctl("delete", "server", "a", "b", "--yes", "-o", "json")
+    assert (6, {"items": [{"kind": "server", "name": "a", "deleted": True}]}) == (ran.code, json.loads(ran.out))
+    gone = mcpctl.ok("delete", "server", "b", "--yes", "--ignore-not-found", "-o", "yaml")
+    assert {"kind": "server", "name": "b", "deleted": False} == YAML(typ="safe", pure=True).load(gone)
+    recording.say({})
+    assert "server/a\n" == mcpctl.ok("delete", "server", "a", "--yes", "-o", "name")

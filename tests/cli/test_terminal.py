@@ -16,6 +16,7 @@ import pytest
 from mcpctl.client.contexts import load
 from tests.cli.conftest import Mcpctl
 from tests.cli.recording import Recording
+from tests.cli.test_output import DEFINITIONS
 from tests.cli.test_requests import LOGGED_IN
 
 
@@ -96,27 +97,31 @@ def test_a_new_password_is_asked_for_until_both_agree(mcpctl: Mcpctl, recording:
     assert "one password" == recording.asked[0].body["password"]
 
 
-@pytest.mark.parametrize(("answer", "code", "sent"), [("y", 0, ["/api/v1/users/alice"]), ("n", 1, []), ("", 1, [])])
+@pytest.mark.parametrize(("answer", "code", "sent"), [("y", 0, ["DELETE"]), ("n", 1, []), ("", 1, [])])
 def test_deleting_asks_first_and_says_what_goes_with_it(
     answer: str, code: int, sent: list[str], mcpctl: Mcpctl, recording: Recording
 ) -> None:
     mcpctl.use(recording.address)
-    recording.say({})
-    session = on_terminal(mcpctl, "delete", "user", "alice").until("its tokens").until("Delete for good?").type(answer)
+    recording.say({"items": DEFINITIONS, "nextCursor": None}, {})
+    session = on_terminal(mcpctl, "delete", "user", "alice").until("its tokens")
+    session.until("rbac/no-run goes with it; it denies role:run,resource:servers,effect:deny")
+    session.until("rbac/ops stays, without User:alice").until("Delete for good?").type(answer)
     assert code == session.end()
-    assert sent == [asked.path for asked in recording.asked]
+    assert "rbac/others" not in session.seen
+    assert ["GET", *sent] == [asked.method for asked in recording.asked]
     assert ("Nothing was deleted." in session.seen) == (code == 1)
 
 
 def test_ctrl_c_at_a_question_ends_with_130_and_deletes_nothing(mcpctl: Mcpctl, recording: Recording) -> None:
     mcpctl.use(recording.address)
+    recording.say({"items": [], "nextCursor": None})
     session = on_terminal(mcpctl, "delete", "user", "alice").until("Delete for good?")
     while session.process.poll() is None:
         # A signal between the question and the wait for its answer is seen only with the next one.
         session.process.send_signal(signal.SIGINT)
         time.sleep(0.5)
     assert 130 == session.end()
-    assert [] == recording.asked
+    assert ["GET"] == [asked.method for asked in recording.asked]
 
 
 def test_colour_is_for_terminals_that_want_it(mcpctl: Mcpctl) -> None:

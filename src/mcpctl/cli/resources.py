@@ -179,14 +179,14 @@ USERS: Final = Kind(
         _AGE,
         _ID,
     ),
-    goes_with_it="its sessions, its tokens and all that was granted to it",
+    goes_with_it="its sessions, its tokens and all that was granted or denied to it",
     check=check_user_name,
 )
 GROUPS: Final = Kind(
     "groups",
     "group",
     (Field("NAME", "name"), Field("MEMBERS", "members", "count"), _AGE, Field("NAMES", "members", "list", "wide"), _ID),
-    goes_with_it="all that was granted to it",
+    goes_with_it="all that was granted or denied to it",
     check=lambda text: check_name(text, "group name"),
 )
 SESSIONS: Final = Kind(
