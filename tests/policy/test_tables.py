@@ -187,6 +187,10 @@ def test_a_token_of_a_policy_file_is_asked_about_by_its_subject_once_the_table_s
 def test_without_a_table_nothing_is_proven(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="there are no decision tables in "):
         list(decision_tables.outcomes(directory(tmp_path)))
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "README.md").write_text("none yet")
+    with pytest.raises(NotFound, match="there are no decision tables in "):
+        list(decision_tables.outcomes(tmp_path))
 
 
 def test_junit_counts_each_table_and_names_each_failure(tmp_path: Path) -> None:
