@@ -174,6 +174,49 @@ def test_a_deny_wins_and_the_answer_names_it(admin: Mcpctl, served_on_sqlite: Se
     assert 5 == admin("auth", "can-i", "run", "servers", "docs", "--as", "User:admin", "--context", "alice").code
 
 
+def test_why_who_else_and_what_else_are_told_in_words(admin: Mcpctl, served_on_sqlite: Served) -> None:
+    person(admin, served_on_sqlite, "alice", "role:view,resource:projects", "role:edit,resource:mcptokens")
+    admin.ok("create", "group", "ops", "--member", "User:alice")
+    admin.ok("create", "rbac", "ops-run", "--subject", "Group:ops", "--roleBindings", "role:run,resource:servers,name:time")
+    admin.ok("create", "mcptoken", "clock", "-p", "demo", "--context", "alice", "--bind", "role:run,resource:servers,name:time")
+    sha = items(admin, "mcptokens")[0]["tokenSha"]
+
+    told = admin.ok("auth", "explain", "run", "servers", "time", "--as", f"McpToken:{sha}")
+    assert ["yes", "revision"] == [told.splitlines()[0], told.splitlines()[2].split()[0]]
+    assert (
+        "the token's owner (User:alice): yes\n  allowed by role:run,resource:servers,name:time for Group:ops (rbac:ops-run)"
+        in told
+    )
+    assert "  in Group:ops\n  allows: role:run,resource:servers,name:time for Group:ops (rbac:ops-run)" in told
+    ran = admin("auth", "explain", "delete", "servers", "time", "--context", "alice")
+    assert (1, "missing: delete servers time") == (ran.code, ran.out.splitlines()[-1])
+
+    who = admin.ok("auth", "who-can", "run", "servers", "time")
+    rows = [line.split()[0:2] for line in who.splitlines() if line.startswith(("User:", "Group:"))]
+    assert [["User:admin", "Group:admins"], ["User:alice", "Group:ops"], ["Group:admins", "p,"], ["Group:ops", "p,"]] == rows
+    assert "McpToken:demo/clock of User:alice" in who
+    assert "\n5 at revision " in who
+    assert 5 == admin("auth", "who-can", "run", "servers", "time", "--context", "alice").code
+    assert sha not in admin.ok("auth", "who-can", "run", "servers", "--kind", "user")
+
+    listed = admin.ok("auth", "can-i", "--list", "--context", "alice")
+    assert "User:alice, in Group:ops\n" in listed
+    assert ["allow", "role:run,resource:servers,name:time", "run,view", "Group:ops", "rbac:ops-run"] in [
+        line.split() for line in listed.splitlines()
+    ]
+    of_token = admin.ok("auth", "can-i", "--list", "--as", f"McpToken:{sha}")
+    assert "within the project demo" in of_token
+    assert "a token will never:\n  read or write secrets" in of_token
+    assert 2 == admin("auth", "can-i", "--list", "run").code
+    assert 2 == admin("auth", "can-i", "run").code
+
+
+def test_nobody_is_an_answer_too(admin: Mcpctl, served_on_sqlite: Served) -> None:
+    admin.ok("create", "user", "guard", "--service")
+    ran = admin("auth", "who-can", "gateway", "operations", "demo", "--kind", "mcptoken")
+    assert (1, "Nobody, at revision ") == (ran.code, ran.out[:20])
+
+
 def test_a_definition_is_replaced_in_parts(admin: Mcpctl, served_on_sqlite: Served) -> None:
     person(admin, served_on_sqlite, "alice", "role:view,resource:servers")
     admin.ok("set", "rbac", "for-alice", "--subject", "User:alice", "--subject", "User:admin")

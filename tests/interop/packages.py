@@ -27,6 +27,10 @@ PYTHON_SERVERS = {
 of the time before 2026-07-28, on the SDK of then."""
 
 
+FASTMCP = ["fastmcp==4.2.3"]
+"""A framework whose servers verify bearers by introspection, in an environment of its own."""
+
+
 def has_npm() -> bool:
     """Whether packages of npm can be installed and run here."""
     return shutil.which("npm") is not None and shutil.which("node") is not None
@@ -59,13 +63,18 @@ def client_scripts() -> Path:
 def python_server(kind: str) -> Path:
     """The program of one of ``PYTHON_SERVERS``."""
     requirements = PYTHON_SERVERS[kind]
+    return python_environment(kind, requirements) / "bin" / requirements[0].partition("==")[0]
+
+
+def python_environment(kind: str, requirements: list[str]) -> Path:
+    """An environment that has these."""
 
     def install(where: Path) -> None:
         venv.create(where, with_pip=False, symlinks=True)
         pip = [sys.executable, "-m", "pip", "--python", str(where / "bin" / "python"), "--disable-pip-version-check"]
         run([*pip, "install", "--quiet", "--no-compile", *requirements], where)
 
-    return once(kind, f"{requirements} {sys.version}".encode(), install) / "bin" / requirements[0].partition("==")[0]
+    return once(kind, f"{requirements} {sys.version}".encode(), install)
 
 
 def install_all() -> None:

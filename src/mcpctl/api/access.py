@@ -55,11 +55,13 @@ def client_of(request: Request) -> str:
 def require_client(request: Request, principal: Principal) -> None:
     """Go on only if a client that named itself is the user whose bearer it showed: a name of one's own choice means nothing.
 
+    Not every client encodes its name first, and a ``+`` in it is one either way.
+
     Raises:
         InvalidCredential: it is somebody else's.
     """
     basic = _basic_of(request)
-    if basic is not None and basic[0] != principal.user:
+    if basic is not None and principal.user not in (basic[0], unquote_plus(basic[0])):
         raise InvalidCredential("the client id must be the name of the user whose session or token the secret is")
 
 
@@ -74,7 +76,7 @@ def _basic_of(request: Request) -> tuple[str, str] | None:
         colon = ""
     if not colon:
         raise InvalidCredential("the Authorization header must be 'Basic' and the base64 of '<user>:<session or token>'")
-    return unquote_plus(name), unquote_plus(secret)
+    return name, unquote_plus(secret)
 
 
 def source_of(request: Request, trusted_proxies: tuple[str, ...]) -> str:
@@ -167,5 +169,10 @@ async def _read_until_it_holds(control: ControlPlane, bearer: str) -> Principal:
 
 
 def _read(control: ControlPlane, bearer: str) -> Principal:
-    with control.database.read() as db:
-        return authenticate(db, control.policy, bearer)
+    while True:
+        policy = control.policy
+        with control.database.read() as db:
+            principal = authenticate(db, policy, bearer)
+        # Were they exchanged meanwhile, the snapshot may be of the revision after and the files of the one before.
+        if control.policy is policy:
+            return principal

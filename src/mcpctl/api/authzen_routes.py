@@ -9,6 +9,7 @@ from time import time
 from typing import Any, Final
 
 from pydantic import BaseModel
+from pydantic_core import to_json
 from sqlalchemy.orm import Session as Db
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -37,12 +38,12 @@ async def evaluate_many(control: ControlPlane, _request: HttpRequest, call: Call
     """Section 7: many decisions; without ``evaluations`` one, as section 6."""
     body: wire.Evaluations = call.body
     decisions = await _decided(control, call, asker, authzen.evaluations_of(body), body.options.evaluations_semantic)
-    return _answer(wire.Decisions(evaluations=decisions) if body.evaluations else decisions[0])
+    return _answer({"evaluations": decisions} if body.evaluations else decisions[0])
 
 
 async def _decided(
     control: ControlPlane, call: Call, asker: Principal, evaluations: Sequence[wire.Evaluation], semantic: str
-) -> list[wire.Decision]:
+) -> list[dict[str, Any]]:
     asked, until = [authzen.read(one) for one in evaluations], authzen.SEMANTICS[semantic]
     subjects = [one.subject for one in asked if one.subject is not None]
     if all(subject == asker.subject for subject in subjects):
@@ -144,8 +145,8 @@ async def metadata(control: ControlPlane, request: HttpRequest, _call: Call) -> 
     )
 
 
-def _answer(answer: BaseModel) -> Response:
-    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
+def _answer(answer: BaseModel | dict[str, Any]) -> Response:
+    return Response(to_json(answer, exclude_none=True), media_type="application/json")
 
 
 _V = "/access/v1"

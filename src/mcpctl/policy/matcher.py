@@ -70,6 +70,10 @@ class Matcher:
         """(effector, effects of the lines, what is ``Narrowed``, four request fields, g, g2) -> the effects seen, and the
         indexes of the lines that matched."""
 
+    def fields(self, what: int) -> tuple[int, ...]:
+        """Which fields of a line the question of this number reads."""
+        return self._fields[what]
+
     def narrow(self, lines: Iterable[Line], known: tuple[str, str, str], g: Link, g2: Link) -> Narrowed:
         """What is left to ask of ``lines`` once subject, action and resource are ``known``."""
         runs: list[tuple[int, list[tuple[int | str, ...]]]] = []

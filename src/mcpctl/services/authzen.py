@@ -8,14 +8,15 @@ nothing. A word that is not known makes no error of the request: it is a no that
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import FieldError, InvalidInput
 from mcpctl.policy import vocabulary
-from mcpctl.policy.decision import Authority, Decision, could, decide
+from mcpctl.policy.decision import Authority, could, decide
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.names import parse_subject
 from mcpctl.policy.vocabulary import ACTIONS, ANY, OPERATIONS, OPERATIONS_RESOURCE, PROJECT_OPERATIONS
@@ -62,14 +63,20 @@ def subject_of(entity: wire.Entity) -> str | None:
 
 def read(evaluation: wire.Evaluation) -> Asked:
     """An evaluation in the vocabulary's words."""
-    subject = subject_of(evaluation.subject)
+    subject, resource = evaluation.subject, evaluation.resource
+    return _read(subject.type, subject.id, evaluation.action.name, resource.type, resource.id)
+
+
+@lru_cache(maxsize=4096)
+def _read(subject_type: str, subject_id: str, action: str, resource_type: str, resource_id: str) -> Asked:
+    entity = wire.Entity(type=subject_type, id=subject_id)
+    subject = subject_of(entity)
     if subject is None:
-        return Asked(None, None, _no_subject(evaluation.subject))
+        return Asked(None, None, _no_subject(entity))
     try:
-        words = questions.checked_words(evaluation.action.name, evaluation.resource.type, evaluation.resource.id)
+        return Asked(subject, questions.checked_words(action, resource_type, resource_id))
     except InvalidInput as error:
         return Asked(subject, None, error.detail)
-    return Asked(subject, words)
 
 
 def _no_subject(entity: wire.Entity) -> str:
@@ -103,33 +110,29 @@ def evaluations_of(body: wire.Evaluations) -> list[wire.Evaluation]:
     return found
 
 
-def decided(known: Known, asked: Iterable[Asked], until: Until = "all") -> list[wire.Decision]:
-    """The decisions, in order, as far as ``until`` wants them."""
-    found = list[wire.Decision]()
+def decided(known: Known, asked: Iterable[Asked], until: Until = "all") -> list[dict[str, Any]]:
+    """The decisions, in order, as far as ``until`` wants them; each is a ``wire.Decision``.
+
+    They are written as they are, for there may be a thousand and each model costs more than its decision.
+    """
+    found = list[dict[str, Any]]()
     for one in asked:
         found.append(_decision(known, one))
-        if until != "all" and found[-1].decision is (until == "until_permit"):
+        if until != "all" and found[-1]["decision"] is (until == "until_permit"):
             break
     return found
 
 
-def _decision(known: Known, asked: Asked) -> wire.Decision:
+def _decision(known: Known, asked: Asked) -> dict[str, Any]:
     if asked.subject is None or asked.words is None:
-        return wire.Decision(decision=False, context=wire.Because(error=wire.Error(status=400, message=asked.wrong)))
-    return shown(known.decide(asked.subject, *asked.words))
-
-
-def shown(decision: Decision) -> wire.Decision:
-    """A decision in the words of AuthZEN."""
-    because = wire.Because(
-        reason=decision.reason,
-        rule=str(decision.rule) if decision.rule else None,
-        origin=decision.origin,
-        via=decision.via,
-        revision=decision.revision,
-        id=decision.id,
-    )
-    return wire.Decision(decision=decision.allowed, context=because)
+        return {"decision": False, "context": {"error": {"status": 400, "message": asked.wrong}}}
+    decision = known.decide(asked.subject, *asked.words)
+    because = {"reason": decision.reason}
+    if rule := decision.rule:
+        because |= {"rule": str(rule), "origin": rule.origin}
+        if via := decision.via:
+            because["via"] = via
+    return {"decision": decision.allowed, "context": because | {"revision": decision.revision, "id": decision.id}}
 
 
 def subjects(db: Db, policy: PolicyFiles, search: wire.SubjectSearch, now: float) -> list[wire.FoundEntity]:

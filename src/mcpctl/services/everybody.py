@@ -1,6 +1,6 @@
 """The authorities of many subjects at once, from a few statements instead of a few for each.
 
-What comes out is what ``authorities.subject_authority`` gives for each of them; ``tests/policy/test_who_can.py`` holds the
+What comes out is what ``authorities.subject_authority`` gives for each of them; ``tests/store/test_who_can.py`` holds the
 two together. Disabled users, dead tokens and tokens of disabled owners are nobody, and nobody is given no authority.
 """
 
@@ -16,10 +16,13 @@ from typing import Final, Literal, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
+from mcpctl.policy import relevance
 from mcpctl.policy.decision import Authority
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.names import parse_subject
+from mcpctl.policy.relevance import Could
 from mcpctl.policy.slices import Rule, Slice
+from mcpctl.policy.vocabulary import ALLOW
 from mcpctl.store import policy_rules, revisions
 from mcpctl.store.policy_rules import Placed
 from mcpctl.store.schema import Attachment, Group, Membership, Project, Server, Token, User
@@ -44,24 +47,32 @@ class _Lines:
     policy: PolicyFiles
     stored: dict[str, list[Placed]]
     leave_out_empty: bool
+    could: Could | None
 
     def slice_of(self, everyone: list[str]) -> Slice | None:
-        """The slice of the first of ``everyone``, the others being its groups. ``None`` if no line speaks of them."""
+        """The slice of the first of ``everyone``, the others are its groups. ``None`` if no line allows anything."""
         filed = [line for one in everyone for line in self.policy.rules_of(one)]
+        if self.could is not None:
+            filed = [line for line in filed if self.could(line.role, line.res, line.name, line.eft)]
         placed = [line for one in everyone for line in self.stored.get(one, ())]
-        if self.leave_out_empty and not filed and not placed:
-            return None
+        if self.leave_out_empty and not any(rule.eft == ALLOW for rule in (*filed, *(rule for _, rule in placed))):
+            return None  # no model allows what no line allows (see mcpctl.policy.model)
         placed.sort(key=itemgetter(0))
         rules: list[Rule] = [*filed, *(rule for _, rule in placed)]
         return Slice(self.policy.model, self.policy.roles, everyone[0], everyone[1:], rules)
 
 
 def somebodies(
-    db: Db, policy: PolicyFiles, now: float, kinds: Collection[Kind] = KINDS, only: Collection[str] | None = None
+    db: Db,
+    policy: PolicyFiles,
+    now: float,
+    kinds: Collection[Kind] = KINDS,
+    only: Collection[str] | None = None,
+    asked: tuple[str, str, str] | None = None,
 ) -> Iterator[Somebody]:
     """Everybody of these kinds, by kind and name.
 
-    Whoever has no line is left out, unless it is looked for: nothing is ever allowed to it.
+    Whoever has no allowing line is left out, unless it is looked for: nothing is ever allowed to it.
 
     Args:
         db: a snapshot.
@@ -69,14 +80,16 @@ def somebodies(
         now: Unix seconds; a token that has ended by then is nobody.
         kinds: users, groups, tokens.
         only: subjects to look for, and none besides.
+        asked: the one question (action, resource, name) they will be asked; lines that cannot speak of it are left out then.
     """
     named = None if only is None else _Named.of(only)
     revision = revisions.current(db)
     tokens = _tokens(db, now, named) if "mcptoken" in kinds else []
     users = _users(db, named, {token.owner_id for token in tokens})
     groups = _groups_of_users(db, policy, users, everybody=named is None)
-    stored = policy_rules.by_subject(db, None if named is None else named.with_lines(users, groups))
-    lines = _Lines(policy, stored, named is None)
+    could = None if asked is None else relevance.relevant(policy.model, policy.roles, *asked)
+    stored = policy_rules.by_subject(db, None if named is None else named.with_lines(users, groups), could)
+    lines = _Lines(policy, stored, named is None, could)
     if "user" in kinds:
         for user in users.values():
             own = None if named is not None and user not in named.users else lines.slice_of([f"User:{user}", *groups[user]])

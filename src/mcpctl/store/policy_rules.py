@@ -7,7 +7,7 @@ stored comma, blank or bracket would change its meaning on the way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from casbin_sqlalchemy_adapter import Adapter
@@ -53,13 +53,22 @@ Placed = tuple[int, Rule]
 """A line and its place: lines are read in the order of these, which is that of their writing."""
 
 
-def by_subject(session: Session, subjects: Sequence[str] | None = None) -> dict[str, list[Placed]]:
-    """The lines of ``subjects``, or all there are, by subject, each subject's in the order they were written."""
+def by_subject(
+    session: Session, subjects: Sequence[str] | None = None, could: Callable[[str, str, str, str], bool] | None = None
+) -> dict[str, list[Placed]]:
+    """The lines of ``subjects``, or all there are, by subject, each subject's in the order they were written.
+
+    Args:
+        session: a snapshot.
+        subjects: whose lines; ``None`` is everybody's.
+        could: told role, resource, name and effect of a line, whether it is wanted.
+    """
     found: dict[str, list[Placed]] = {}
     query = select(PolicyRow.id, *_COLUMNS).where(PolicyRow.ptype == "p")
-    for number, *columns in session.execute(query if subjects is None else query.where(PolicyRow.v0.in_(subjects))):
-        if rule := _rule(*columns):
-            found.setdefault(rule.sub, []).append((number, rule))
+    rows = session.execute(query if subjects is None else query.where(PolicyRow.v0.in_(subjects)))
+    for number, sub, role, res, name, eft, origin in rows:
+        if (could is None or could(role, res, name, eft)) and (rule := _rule(sub, role, res, name, eft, origin)):
+            found.setdefault(sub, []).append((number, rule))
     for lines in found.values():
         lines.sort()
     return found
