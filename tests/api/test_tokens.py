@@ -43,7 +43,7 @@ def test_the_raw_secret_is_in_the_answer_that_mints_it_and_in_no_other(shared: S
     assert re.search(SCANNER_REGEX, f"x {minted['token']} y")
     assert sha256(minted["token"].encode()).hexdigest() == minted["tokenSha"]
     described = made(shared.admin.get("/mcptokens/once?project=demo"), 200)
-    assert {"token", "never"} == set(minted) - set(described)
+    assert {"token", "never", "unusable"} == set(minted) - set(described)
     assert described == {name: value for name, value in minted.items() if name in described}
     listed = shared.admin.get("/mcptokens?project=demo").json()["items"]
     assert described in listed
@@ -547,3 +547,10 @@ def test_no_bindings_in_whatever_shape_give_nothing(shape: str | None, shared: S
 def test_a_definition_without_subjects_or_bindings_is_refused(member: str, value: object, shared: Served) -> None:
     body = {"name": "hollow", "subjects": ["User:admin"], "roleBindings": ["action:logs"], member: value}
     assert [member] == [error["field"] for error in refused(shared.admin.post("/rbac", body), "invalid")["errors"]]
+
+
+def test_a_token_is_minted_with_a_word_about_the_bindings_it_can_never_use(shared: Served) -> None:
+    dead = ["role:view,resource:secrets,name:github", "role:view,resource:projects,name:elsewhere"]
+    minted = mint(shared, "in-vain", "role:run,resource:servers,name:time", *dead)
+    assert sorted(dead) == sorted(minted["unusable"])
+    assert sorted(dead) == sorted(made(shared.admin.post("/mcptokens/in-vain/rotate?project=demo", {}), 200)["unusable"])

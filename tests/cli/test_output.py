@@ -350,7 +350,7 @@ def test_what_else_a_deletion_took_is_said_beside_the_output(mcpctl: Mcpctl, rec
 def test_of_a_deletion_by_id_the_name_is_looked_up(mcpctl: Mcpctl, recording: Recording) -> None:
     mcpctl.use(recording.address)
     recording.say(USERS[0], {"items": DEFINITIONS, "nextCursor": None}, {})
-    assert "rbac/no-run went with it" in mcpctl("delete", "user", USERS[0]["id"], "--yes").err
+    assert "rbac/no-run went with it" in mcpctl("delete", "user", str(USERS[0]["id"]), "--yes").err
 
 
 def test_a_deletion_can_be_read_by_a_program(mcpctl: Mcpctl, recording: Recording) -> None:
@@ -365,3 +365,18 @@ def test_a_deletion_can_be_read_by_a_program(mcpctl: Mcpctl, recording: Recordin
     assert {"kind": "server", "name": "b", "deleted": False} == YAML(typ="safe", pure=True).load(gone)
     recording.say({})
     assert "server/a\n" == mcpctl.ok("delete", "server", "a", "--yes", "-o", "name")
+
+
+def test_a_binding_that_gives_a_token_nothing_is_named_when_it_is_minted(mcpctl: Mcpctl, recording: Recording) -> None:
+    mcpctl.use(recording.address)
+    dead = "role:view,resource:secrets,name:github"
+    minted = {
+        "name": "t", "project": "demo", "owner": "User:alice", "expiresAt": None, "bindings": [dead], "token": "mcpctl_pat_x",
+        "never": [], "unusable": [dead],
+    }  # fmt: skip
+    recording.say(minted)
+    ran = mcpctl("create", "mcptoken", "t", "-p", "demo", "--bind", dead)
+    assert (0, "mcpctl_pat_x\n") == (ran.code, ran.out)
+    assert f"warning: {dead} gives it nothing: no token may do that, or it lies outside its project\n" in ran.err
+    recording.say(minted | {"unusable": []})
+    assert "warning" not in mcpctl("create", "mcptoken", "t", "-p", "demo", "--bind", dead).err

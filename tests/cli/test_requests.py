@@ -43,8 +43,20 @@ TOKEN = {
     "revokedAt": None, "lastUsedAt": None,
 }  # fmt: skip
 SECRET = {"id": "S", "name": "github", "keys": ["bearer"], "servers": [], "createdAt": NOW, "updatedAt": NOW}
-MINTED = TOKEN | {"token": "mcpctl_pat_new", "never": ["read or write secrets"]}
-VERDICT = {"allowed": True, "reason": "allowed by x", "rule": None, "origin": None, "revision": 1, "id": "d"}
+MINTED = TOKEN | {"token": "mcpctl_pat_new", "never": ["read or write secrets"], "unusable": []}
+VERDICT = {
+    "allowed": True, "reason": "allowed by x", "rule": None, "origin": None, "via": None, "missing": [],
+    "revision": 1, "id": "d",
+}  # fmt: skip
+EXPLANATION = VERDICT | {"subject": "User:a", "action": "run", "resource": "servers", "name": "a", "legs": []}
+HOLDERS = {
+    "items": [{"subject": "User:alice", "name": "alice", "owner": None, "rule": "p, x", "origin": "rbac:x", "via": None}],
+    "nextCursor": None, "revision": 3, "total": 1,
+}  # fmt: skip
+RIGHTS = {
+    "subject": "User:alice", "revision": 3, "groups": [], "rights": [], "owner": None, "ownerGroups": [], "ownerRights": [],
+    "project": None, "attached": [], "never": [],
+}  # fmt: skip
 ME: dict[str, Any] = {
     "subject": "User:admin", "kind": "session", "user": "admin", "groups": [], "project": None, "tokenName": None,
     "tokenSha": None, "bindings": [], "expiresAt": None, "revision": 1,
@@ -102,9 +114,9 @@ CASES = (
     Case("get audit", [EMPTY], [("GET", "/audit")], query={"limit": "100"}),
     Case("describe user alice", [USER], [("GET", "/users/alice")]),
     Case("describe mcptoken ci -p demo", [TOKEN], [("GET", "/mcptokens/ci")], query={"project": "demo"}),
-    Case("delete user alice --yes", [{}], [("DELETE", "/users/alice")]),
+    Case("delete user alice --yes", [EMPTY, {}], [("GET", "/rbac"), ("DELETE", "/users/alice")]),
     Case("delete mcptoken demo/ci -y", [{}], [("DELETE", "/mcptokens/ci")], query={"project": "demo"}),
-    Case("delete user/a server/b --yes", [{}], [("DELETE", "/users/a"), ("DELETE", "/servers/b")]),
+    Case("delete user/a server/b --yes", [EMPTY, {}, {}], [("GET", "/rbac"), ("DELETE", "/users/a"), ("DELETE", "/servers/b")]),
     Case(
         "create user alice --password -", [USER], [("POST", "/users")],
         {"name": "alice", "service": False, "password": "pass word 1"}, people.NewUser, stdin="pass word 1\n",
@@ -268,6 +280,14 @@ CASES = (
         "auth can-i logs operations demo --as User:alice", [VERDICT], [("POST", "/authorize")],
         {"action": "logs", "resource": "operations", "name": "demo", "subject": "User:alice"}, decisions.Question,
     ),
+    Case("auth explain run server a", [EXPLANATION], [("POST", "/authorize/explain")],
+        {"action": "run", "resource": "servers", "name": "a"}, decisions.Question),
+    Case("auth who-can run server a", [HOLDERS], [("GET", "/authorize/subjects")],
+        query={"action": "run", "resource": "servers", "name": "a", "limit": "1000"}),
+    Case("auth who-can delete servers --kind user", [HOLDERS | {"nextCursor": "c"}, HOLDERS],
+        [("GET", "/authorize/subjects")] * 2,
+        query={"action": "delete", "resource": "servers", "kind": "user", "limit": "1000", "cursor": "c"}),
+    Case("auth can-i --list --as User:alice", [RIGHTS], [("GET", "/authorize/rights")], query={"subject": "User:alice"}),
     Case(
         "create server s --url https://x.example/mcp --health-tool ping --health-arguments {\"deep\":true}", [REMOTE],
         [("POST", "/servers")],

@@ -111,6 +111,9 @@ def explain(made: Json, *, cloned: bool) -> None:
     """Say on standard error what was made, and what it will not do."""
     ends = f"it expires at {made['expiresAt']}" if made["expiresAt"] else "it does not expire"
     say(f"{MCPTOKENS.reference(made)} created for {made['owner']}; {ends}. Its secret is shown this once.")
+    if not cloned:
+        for one in made.get("unusable") or ():
+            say(f"warning: {one} gives it nothing: no token may do that, or it lies outside its project")
     if not made["bindings"]:
         say("It has no bindings: it can connect and will see no tools. Bindings are given when a token is created, for")
         say("example with --bind role:run,resource:servers,name:SERVER, or all that you hold with --rbac clone.")

@@ -21,6 +21,7 @@ from mcpctl.policy.vocabulary import ACTIONS, ADMIN, ALLOW, ANY, OPERATIONS, OPE
 from mcpctl.services import authorities, lifetimes, rbac, subjects
 from mcpctl.services.principals import NotAuthenticated, Principal
 from mcpctl.services.token_secret import generate_token, hash_token
+from mcpctl.services.unusable import unusable
 from mcpctl.services.work import Work
 from mcpctl.store import policy_rules
 from mcpctl.store.schema import Project, Token, TokenSecret, User
@@ -178,7 +179,10 @@ def _end_secrets(work: Work, token: Token) -> None:
 def _minted(work: Work, token: Token, raw: str) -> wire.MintedToken:
     work.db.flush()
     seen = shown(work.db, work.policy, token, work.now)
-    return wire.MintedToken(**seen.model_dump(), token=raw, never=list(TOKEN_NEVER_IN_WORDS))
+    in_vain = unusable(_given(work, token), work.policy.roles, token.project.name)
+    return wire.MintedToken(
+        **seen.model_dump(), token=raw, never=list(TOKEN_NEVER_IN_WORDS), unusable=[str(binding) for binding in in_vain]
+    )
 
 
 def shown(db: Db, policy: PolicyFiles, token: Token, now: float) -> wire.Token:

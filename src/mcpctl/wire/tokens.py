@@ -45,6 +45,7 @@ class MintedToken(Token):
 
     token: str = Field(description="mcpctl_pat_ and 43 characters; shown this once")
     never: list[str] = Field(description="what the token will not do, whatever its bindings say")
+    unusable: list[str] = Field(description="those of its bindings that give nothing, for that reason or as another project's")
 
 
 class Rotation(Request):
