@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
@@ -31,6 +32,13 @@ Until = Callable[[Exchange], bool]
 
 class OutOfTime(Exception):
     """The time for the whole run is over."""
+
+
+@dataclass(slots=True)
+class _Connection:
+    """Whether the connection of a request had served another one before."""
+
+    reused: bool = False
 
 
 class BoundedHttp:
@@ -81,6 +89,7 @@ class BoundedHttp:
         linger: float = 0.0,
         abandon: bool = False,
         within: float | None = None,
+        repeatable: bool = True,
     ) -> Exchange:
         """Make the request of ``exchange`` and fill in what comes back; never raises for anything the server does.
 
@@ -90,15 +99,27 @@ class BoundedHttp:
             linger: seconds to go on reading after that.
             abandon: hang up as soon as the head of the answer is there.
             within: seconds, if it is to be shorter than usual.
+            repeatable: it does no harm twice, so that it may be sent again if a kept connection turns out to be closed.
+                Otherwise it goes on a connection of its own.
 
         Raises:
             OutOfTime: the time for the whole run is over.
         """
         allowed = min(within or self._timeout, self.left())
         began = monotonic()
+        connection = _Connection()
+        if not repeatable:
+            self.reconnect()
         try:
             async with asyncio.timeout(allowed):
-                await self._exchange(exchange, until or _has_response, linger, abandon)
+                try:
+                    await self._exchange(exchange, connection, until or _has_response, linger, abandon)
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                    # Whoever has kept a connection for a while may close it at the very moment it is used again.
+                    if exchange.status or not connection.reused:
+                        raise
+                    self.reconnect()
+                    await self._exchange(exchange, connection, until or _has_response, linger, abandon)
         except TimeoutError:
             exchange.timed_out = True
             exchange.problem = (
@@ -120,7 +141,7 @@ class BoundedHttp:
             exchange.seconds = monotonic() - began
         return exchange
 
-    async def _exchange(self, exchange: Exchange, until: Until, linger: float, abandon: bool) -> None:
+    async def _exchange(self, exchange: Exchange, connection: _Connection, until: Until, linger: float, abandon: bool) -> None:
         began = monotonic()
         answer = await self._client().request(
             exchange.method,
@@ -129,6 +150,7 @@ class BoundedHttp:
             data=exchange.body or None,
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             allow_redirects=False,
+            trace_request_ctx=connection,
         )
         try:
             exchange.status = answer.status
@@ -153,7 +175,8 @@ class BoundedHttp:
 
     async def _read_body(self, exchange: Exchange, answer: aiohttp.ClientResponse) -> None:
         body = b"".join([chunk async for chunk in self._chunks(exchange, answer)])
-        if exchange.ended and body and "json" in exchange.header("content-type"):
+        looks_like_json = "json" in exchange.header("content-type") or body[:1] in (b"{", b"[")
+        if exchange.ended and body and looks_like_json:
             _take(exchange, body)
 
     async def _read_events(self, exchange: Exchange, answer: aiohttp.ClientResponse, until: Until, linger: float) -> None:
@@ -207,6 +230,7 @@ class BoundedHttp:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
+                trace_configs=[_watching_reuse()],
                 max_line_size=LINE,
                 max_field_size=LINE,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout),
@@ -227,6 +251,15 @@ async def certificate(host: str, port: int, within: float) -> dict[str, Any]:
     found: dict[str, Any] = writer.get_extra_info("peercert") or {}
     writer.transport.abort()
     return found
+
+
+def _watching_reuse() -> aiohttp.TraceConfig:
+    async def reused(_: aiohttp.ClientSession, context: Any, __: aiohttp.TraceConnectionReuseconnParams) -> None:
+        context.trace_request_ctx.reused = True
+
+    watching = aiohttp.TraceConfig()
+    watching.on_connection_reuseconn.append(reused)
+    return watching
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> Iterable[Header]:

@@ -10,6 +10,10 @@ DEEPEST: Final = 100
 """Levels of nesting. No message of MCP has twenty."""
 
 
+MOST_VALUES: Final = 200_000
+"""Values in one text; a hundred bytes of memory each."""
+
+
 class NotJson(Exception):
     """The bytes are no JSON text; the message says why."""
 
@@ -33,15 +37,16 @@ def parse(raw: bytes) -> Parsed:
     """Read a JSON text.
 
     Raises:
-        NotJson: it is none, is not UTF-8, or is nested deeper than ``DEEPEST``.
+        NotJson: it is none, is not UTF-8, is nested deeper than ``DEEPEST``, or holds more than ``MOST_VALUES``.
     """
     faults: list[str] = []
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            faults.append(f"the member {next(name for name in names if names.count(name) > 1)!r} stands in an object twice")
+        if len(found) < len(pairs) and not faults:
+            seen: set[str] = set()
+            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            faults.append(f"the member {twice!r:.60} stands in an object twice")
         return found
 
     def constant(text: str) -> float:
@@ -70,6 +75,8 @@ def _measured(value: Any) -> int:
         if depth > DEEPEST:
             raise NotJson(f"it is nested deeper than {DEEPEST} levels")
         nodes += len(level)
+        if nodes > MOST_VALUES:
+            raise NotJson(f"it holds more than {MOST_VALUES} values")
         below: list[Any] = []
         for one in level:
             if isinstance(one, dict):

@@ -156,7 +156,8 @@ class Endpoint:
         gone = {name.lower() for name, _ in given} | {name.lower() for name in without}
         sent = [*(pair for pair in base if pair[0].lower() not in gone), *given, *also]
         exchange = Exchange(method, where, tuple(sent), raw, body if isinstance(body, Mapping) else None)
-        return await self.http.send(exchange, until=until, linger=linger, abandon=abandon, within=within)
+        calls = isinstance(body, Mapping) and body.get("method") == "tools/call"
+        return await self.http.send(exchange, until=until, linger=linger, abandon=abandon, within=within, repeatable=not calls)
 
     async def modern(
         self,
@@ -209,7 +210,8 @@ class Endpoint:
             self.observed.note(exchange, session.version if session.version in _KNOWN else LEGACY)
             self.sessions.append(session)
             confirmed = await self.notify(session, "notifications/initialized")
-            self._memory.setdefault("initialized", confirmed)
+            if "token" not in how:
+                self._memory.setdefault("initialized", confirmed)
         return session
 
     async def legacy(
@@ -253,11 +255,11 @@ class Endpoint:
         return await self.legacy(await self.session(), method, params, **how)
 
     async def capabilities(self) -> Mapping[str, Any]:
-        """What the server declares in the newest era spoken."""
+        """What the server declares in the newest era spoken; tools, if that cannot be read."""
         modern = await self.speaks_modern()
         result = ((await self.discovered()) if modern else (await self.session()).shake).result or {}
         found = result.get("capabilities")
-        return found if isinstance(found, Mapping) else {}
+        return found if isinstance(found, Mapping) else {"tools": {}}
 
     async def fetch(self, url: str) -> Exchange:
         """A document named by the endpoint, asked for without any credential; only ever from its own origin or the public net.

@@ -26,8 +26,9 @@ class EventReader:
         events = []
         for line in lines:
             if not line:
-                if self._data:
-                    events.append(b"\n".join(self._data))
+                # An event with an identifier and no data only says where the stream may be resumed.
+                if data := b"\n".join(self._data):
+                    events.append(data)
                 self._data = []
                 continue
             name, _, value = line.partition(b":")

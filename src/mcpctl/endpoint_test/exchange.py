@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-EXCERPT: Final = 1500
+EXCERPT: Final = 800
 """Characters of a body that a report shows."""
 
 _HIDDEN: Final = frozenset(
@@ -16,7 +16,7 @@ _HIDDEN: Final = frozenset(
 _UNSHOWABLE = re.compile(
     r"[^\t\n\x20-\x7e\xa0-\u200d\u2010-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 )
-_BEARER = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}")
+_BEARER = re.compile(r"(?i)\b(bearer\s+)(?!\w+=)[A-Za-z0-9._~+/=-]{8,}")
 MASK: Final = "•••"
 
 Header = tuple[str, str]
@@ -169,6 +169,7 @@ class Mask:
 
     def _excerpt(self, raw: bytes, size: int) -> str:
         # Masked before it is cut, so that no half of a secret is left at the end.
-        text = self.text(raw[: 4 * EXCERPT].decode("utf-8", "backslashreplace"))
+        kept = raw if size <= len(raw) else raw[: -max(map(len, self._secrets), default=1)]
+        text = self.text(kept.decode("utf-8", "backslashreplace"))
         cut = text[:EXCERPT]
         return cut if len(text) <= EXCERPT and size <= 4 * EXCERPT else f"{cut}… [{size} bytes in all]"

@@ -19,6 +19,10 @@ MOST_STEPS: Final = 20_000
 """References followed while one result is validated."""
 
 
+LARGEST: Final = 10_000
+"""Values in a schema, or in a result, that is still validated."""
+
+
 class TooMuch(Exception):
     """Validating takes more steps than it may."""
 
@@ -27,6 +31,8 @@ def wrong_schema(schema: Any) -> str:
     """Why ``schema`` is no schema of the dialect it names (2020-12 if it names none); empty if it is one."""
     if not isinstance(schema, dict):
         return f"it is no object but {schema!r:.60}"
+    if size(schema)[0] > LARGEST:
+        return f"it holds more than {LARGEST} values"
     named = schema.get("$schema")
     kind = validator_for(schema, default=Draft3Validator) if named else Draft202012Validator
     if kind is Draft3Validator and named:
@@ -75,6 +81,8 @@ def wrong_value(schema: Mapping[str, Any], value: Any) -> str:
     Raises:
         TooMuch: it cannot be told within ``MOST_STEPS``, or without fetching something.
     """
+    if size(schema)[0] > LARGEST or size(value)[0] > LARGEST // 2:
+        raise TooMuch("it is too large")
     base = validator_for(schema, default=Draft202012Validator)
     steps = 0
 

@@ -24,9 +24,9 @@ async def _posted(endpoint: Endpoint, body: bytes | Any) -> Exchange:
     return await endpoint.send(body, headers=headers)
 
 
-def _unreadable(id: str, title: str, body: bytes) -> Check:  # noqa: A002
+def _unreadable(id: str, title: str, body: bytes, accepted: Level = Level.FAIL) -> Check:  # noqa: A002
     async def run(endpoint: Endpoint) -> Finding:
-        return refused(400, codes=(-32700,), other=Level.PASS)(await _posted(endpoint, body))
+        return refused(400, codes=(-32700,), other=Level.PASS, accepted=accepted)(await _posted(endpoint, body))
 
     advice = "Answer 400 with error -32700 (parse error), without ending anything but this request."
     return Check(id, title, Level.FAIL, JSON_RPC, advice, run, ("D1-era",))
@@ -42,7 +42,10 @@ def _ill_formed(id: str, title: str, body: Any, clause: str = JSON_RPC, advice: 
 invalid = _unreadable("C5-invalid-json", "A body that is no JSON is refused", b"{'no': json}")
 truncated = _unreadable("C5-truncated", "Half a message is refused", json.dumps(LISTING).encode()[:-3])
 bad_utf8 = _unreadable(
-    "C5-utf8", "A body that is not UTF-8 is refused", json.dumps(LISTING).encode()[:-2] + b',"x":"\xff\xfe"}}'
+    "C5-utf8",
+    "A body that is not UTF-8 is refused",
+    json.dumps(LISTING).encode()[:-2] + b',"x":"\xff\xfe"}}',
+    Level.WARN,  # some readers put something else in place of such bytes, which harms nobody
 )
 
 
@@ -61,13 +64,21 @@ async def deep(endpoint: Endpoint) -> Finding:
     return survived(await _posted(endpoint, body + b"}}"))
 
 
-batch = _ill_formed(
+@check(
     "C6-batch",
     "Several messages in one body are refused",
-    [LISTING, {**LISTING, "id": 2}],
+    Level.FAIL,
     SENDING,
     "Answer 400 with error -32600. Batches are gone since 2025-06-18; what checks or logs single messages does not see them.",
+    depends=("D1-era",),
 )
+async def batch(endpoint: Endpoint) -> Finding:
+    """A warning where only the handshake era is spoken: its revision 2025-03-26 had them."""
+    accepted = Level.FAIL if await endpoint.speaks_modern() else Level.WARN
+    exchange = await _posted(endpoint, [LISTING, {**LISTING, "id": 2}])
+    return refused(400, codes=(-32600,), other=Level.PASS, accepted=accepted)(exchange)
+
+
 null_id = _ill_formed("C6-null-id", "A request whose id is null is refused", {**LISTING, "id": None})
 boolean_id = _ill_formed("C6-boolean-id", "A request whose id is a boolean is refused", {**LISTING, "id": True})
 version = _ill_formed("C6-version", "A message of JSON-RPC 1.0 is refused", {**LISTING, "jsonrpc": "1.0"})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mcpctl.endpoint_test.check import Check, Finding, Level, check, failed, passed, skipped, warned
-from mcpctl.endpoint_test.endpoint import CAPABILITIES_KEY, CLIENT_KEY, NO_SUCH_SESSION, VERSION_KEY, Endpoint
+from mcpctl.endpoint_test.endpoint import CAPABILITIES_KEY, CLIENT, CLIENT_KEY, NO_SUCH_SESSION, VERSION_KEY, Endpoint
 from mcpctl.endpoint_test.exchange import Exchange
 from mcpctl.endpoint_test.expectations import accepted, refused
 from mcpctl.endpoint_test.official_schemas import MODERN
@@ -155,7 +155,7 @@ async def no_session(endpoint: Endpoint) -> Finding:
 )
 async def notification(endpoint: Endpoint) -> Finding:
     """``notifications/cancelled`` for a request that never was."""
-    meta = {VERSION_KEY: MODERN, CAPABILITIES_KEY: {}}
+    meta = {VERSION_KEY: MODERN, CAPABILITIES_KEY: {}, CLIENT_KEY: CLIENT}
     params = {"requestId": "mcpctl-test-no-such-request", "_meta": meta}
     headers = [("MCP-Protocol-Version", MODERN), ("Mcp-Method", "notifications/cancelled")]
     body = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
@@ -175,9 +175,9 @@ async def notification(endpoint: Endpoint) -> Finding:
 )
 async def names_versions(endpoint: Endpoint) -> Finding:
     """Only where 'initialize' has no other meaning on the endpoint."""
-    if await endpoint.speaks_legacy():
-        return skipped("'initialize' is spoken in the handshake era")
     exchange = (await endpoint.session()).shake
+    if exchange.result is not None:
+        return skipped("'initialize' is spoken in the handshake era")
     return passed() if MODERN in exchange.raw.decode("utf-8", "replace") else warned("it does not", exchange)
 
 

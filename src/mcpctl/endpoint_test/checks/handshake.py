@@ -128,11 +128,14 @@ async def ping(endpoint: Endpoint) -> Finding:
     depends=("D1-legacy", "E1-capabilities"),
 )
 async def tools(endpoint: Endpoint) -> Finding:
-    """To the end, if the server declares tools."""
+    """If the server declares tools. Whether the list ends is T8-paging's."""
     if "tools" not in ((await endpoint.session()).shake.result or {})["capabilities"]:
         return skipped("no tools are declared", blocks=True)
     found = await legacy_tools(endpoint)
-    return failed(found.wrong, found.pages[-1]) if found.wrong else passed(f"{len(found.items)} tools")
+    first = found.pages[0]
+    if first.result is None or not isinstance(first.result.get("tools"), list):
+        return failed(found.wrong, first)
+    return passed(f"{len(found.items)} tools")
 
 
 @check(

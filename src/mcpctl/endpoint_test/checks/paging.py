@@ -110,7 +110,7 @@ async def one_scope(endpoint: Endpoint) -> Finding:
     Level.FAIL,
     "MCP 2026-07-28 server/utilities/caching §Security",
     "Say 'private' if the list depends on who asks: a cache in between serves a public one to anybody.",
-    depends=("T1-tools", "T1-cache-scope", "D1-modern"),
+    depends=("T1-tools", "T1-cache-scope", "D1-modern", "T7-same"),
 )
 async def public(endpoint: Endpoint) -> Finding:
     """Compares with what a second credential is given."""
@@ -120,7 +120,7 @@ async def public(endpoint: Endpoint) -> Finding:
     if endpoint.options.second_token is None:
         return skipped("it is public; with --second-token-file it would be compared")
     second = await follow(lambda params: endpoint.modern("tools/list", params, token=endpoint.options.second_token), "tools")
-    if _texts(first) == _texts(second):
+    if sorted(_texts(first)) == sorted(_texts(second)):
         return passed("the same for both credentials")
     return failed("it is called public, and the second credential is given another one", *second.pages[:1])
 

@@ -103,14 +103,16 @@ async def redirects(endpoint: Endpoint) -> Finding:
 @check(
     "A3-http",
     "Which HTTP is spoken, and how fast",
-    Level.INFO,
+    Level.FAIL,
     "RFC 9112",
-    "Nothing to do.",
+    "Whatever closes connections between requests (a proxy, an idle timeout) makes clients fail now and then.",
     depends=("A2-redirects",),
 )
 async def http(endpoint: Endpoint) -> Finding:
     """The connection is open already when it is measured."""
     exchange = await endpoint.modern("server/discover", right=False)
+    if not exchange.status:
+        return failed(exchange.told(), exchange)
     kept = "closes" if exchange.header("connection").lower() == "close" else "keeps"
     server = endpoint.mask.text(exchange.header("server")[:60]) or "unnamed"
     return noted(

@@ -1,0 +1,1 @@
+"""The validator, against servers that are right, wrong in one respect, and hostile."""

@@ -1,0 +1,36 @@
+"""The reference, served; and runs of the validator in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mcpctl.endpoint_test.catalog import chosen
+from mcpctl.endpoint_test.options import Options
+from mcpctl.endpoint_test.runner import Report, run
+from tests.endpoint_test.messages import EXPIRED, GOOD, SECOND, slug
+from tests.endpoint_test.serving import Reference
+from tests.gateway.upstreams import served
+
+CALLS: dict[str, dict[str, Any]] = {"echo": {"region": "eu"}, "ask": {}}
+
+
+def judge(url: str, only: tuple[str, ...] = (), skip: tuple[str, ...] = (), **options: Any) -> Report:
+    """A run of the validator."""
+    return asyncio.run(run(Options(url, **options), chosen(only, skip)))
+
+
+def fully(address: str, defect: str = "none", **options: Any) -> Report:
+    """A run of every check against the reference with one defect."""
+    given = {"token": GOOD, "second_token": SECOND, "refused_tokens": (EXPIRED,), "era": "both", "calls": CALLS}
+    return judge(f"{address}/{slug(defect)}/mcp", **{**given, **options})
+
+
+@pytest.fixture(scope="session")
+def reference() -> Iterator[str]:
+    """The address of the reference."""
+    with served(Reference()) as address:
+        yield address

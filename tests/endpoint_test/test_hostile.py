@@ -1,0 +1,79 @@
+"""A server that means harm gets neither time, nor memory, nor a secret."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+
+from mcpctl.endpoint_test.check import Level
+from mcpctl.endpoint_test.options import RUN_FACTOR
+from mcpctl.endpoint_test.reports import junit, table
+from tests.endpoint_test.conftest import judge
+from tests.endpoint_test.hostile import WAYS, hostile_server
+
+TIMEOUT = 0.25
+GRACE = 4.0
+"""Seconds for what is calculated between two answers, on a busy machine."""
+MOST_MEMORY = 400 << 20
+TOKEN = "a-token-that-must-not-travel"
+
+Hostile = tuple[str, list[tuple[str, str]]]
+
+
+@pytest.fixture(scope="session")
+def hostile() -> Iterator[Hostile]:
+    with hostile_server() as found:
+        yield found
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_run_ends_in_its_time_and_says_that_something_is_wrong(way: str, hostile: Hostile) -> None:
+    began = monotonic()
+    report = judge(f"{hostile[0]}/{way}/mcp", token=TOKEN, calls={"a": {}}, timeout=TIMEOUT)
+    assert monotonic() - began < RUN_FACTOR * TIMEOUT + GRACE
+    assert report.exit_code in (2, 3, 4)
+    shown = "\n".join(table.lines(report, verbose=True)) + junit.document(report)
+    assert TOKEN not in shown
+    assert not [character for character in shown if ord(character) < 32 and character not in "\n\t"]
+
+
+def test_no_token_reaches_another_host(hostile: Hostile) -> None:
+    address, heard = hostile
+    heard.clear()
+    report = judge(f"{address}/abroad/mcp", token=TOKEN, timeout=TIMEOUT)
+    assert "A2-redirects" in {one.check.id for one in report.outcomes if one.level is Level.FAIL}
+    assert heard
+    assert [] == [host for host, _ in heard if not host.startswith("127.0.0.1")]
+
+
+def test_what_a_schema_refers_to_is_never_fetched(hostile: Hostile) -> None:
+    report = judge(f"{hostile[0]}/ref-to-the-network/mcp", calls={"a": {}}, timeout=TIMEOUT)
+    said = {one.check.id: one.said for one in report.outcomes if one.level in (Level.FAIL, Level.WARN)}
+    assert "http://127.0.0.1:1/x" in said["T3-references"]
+    assert "could not be validated" in said["K2-structured"]
+
+
+@pytest.mark.parametrize("way", ["to-metadata-service", "to-a-file"])
+def test_metadata_is_not_looked_for_in_private_places(way: str, hostile: Hostile) -> None:
+    report = judge(f"{hostile[0]}/{way}/mcp", timeout=TIMEOUT)
+    said = {one.check.id: one.said for one in report.outcomes}
+    assert "no answer (" in said["B2-metadata"]
+    assert "it is not asked over plain http" in said["B2-metadata"] or "no address of a document" in said["B2-metadata"]
+
+
+def test_memory_is_bounded(hostile: Hostile) -> None:
+    """In a process of its own: the whole program, one after the other through those that send most."""
+    ways = ["gigantic", "many-values", "endless-body", "endless-event", "endless-events", "endless-head", "bomb", "many-names"]
+    script = (
+        "import resource, sys\n"
+        "from mcpctl.main import program\n"
+        "for url in sys.argv[1:]: program(['test', 'mcp', url, '--timeout', '1', '--only', 'D1', '-o', 'junit'])\n"
+        "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)\n"
+    )
+    urls = [f"{hostile[0]}/{way}/mcp" for way in ways]
+    ran = subprocess.run([sys.executable, "-c", script, *urls], capture_output=True, text=True, timeout=90, check=True)
+    assert int(ran.stdout.rpartition("PEAK ")[2]) < MOST_MEMORY
