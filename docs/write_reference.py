@@ -6,14 +6,17 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import click
+from pydantic.fields import FieldInfo
 
 from mcpctl import errors, settings
 from mcpctl.api.app import OPERATIONS
 from mcpctl.main import cli
 from mcpctl.policy import files, vocabulary
 from mcpctl.policy.decision import TOKEN_NEVER_IN_WORDS
+from mcpctl.server.settings import ServerSettings
 from mcpctl.shipped import shipped
 from mcplocal.settings import Settings as GatewaySettings
 
@@ -46,7 +49,11 @@ where they apply `missing` (each right that is lacking, as `mcpctl auth can-i` t
 
 def settings_page() -> str:
     """Every variable of both programs."""
-    ours = "\n".join(f"| `{s.name}` | {s.side} | {s.meaning} |" for s in settings.SETTINGS)
+    fields = ServerSettings.model_fields
+    ours = "\n".join(
+        f"| `{s.name}` | {s.side} | {_default_of_ours(s, fields.get(s.name.removeprefix(settings.PREFIX).lower()))} | {s.meaning} |"
+        for s in settings.SETTINGS
+    )
     gateway = "\n".join(
         f"| `MCPLOCAL_{name.upper()}` | {_default(field.default)} | {field.description} |"
         for name, field in GatewaySettings.model_fields.items()
@@ -60,8 +67,8 @@ names that Kubernetes' service links make are passed over.
 
 The file is the one `--config-file` or `MCPCTL_CONFIG_FILE` names; its members are these names without `MCPCTL_`, in lower case.
 
-| variable | read by | meaning |
-|---|---|---|
+| variable | read by | default | meaning |
+|---|---|---|---|
 {ours}
 
 ## `mcplocal`
@@ -72,6 +79,16 @@ The file (TOML) is the one `MCPLOCAL_CONFIG_FILE` names; its members are the nam
 |---|---|---|
 {gateway}
 """
+
+
+_MADE: Final = {"MCPCTL_DATA_DIR": "your data directory", "MCPCTL_POLICY_DIR": "the policies shipped with it"}
+"""Defaults that depend on the machine."""
+
+
+def _default_of_ours(setting: settings.Setting, field: FieldInfo | None) -> str:
+    if field is None or setting.side != "server":
+        return ""
+    return _MADE.get(setting.name) or _default(field.default)
 
 
 def _default(value: object) -> str:
@@ -139,6 +156,12 @@ def _plain(command: click.Command, context: click.Context) -> str:
     formatter = click.HelpFormatter(width=100, max_width=100)
     click.Command.format_usage(command, context, formatter)
     click.Command.format_help_text(command, context, formatter)
+    arguments = [
+        (one.make_metavar(context), getattr(one, "help", None) or "") for one in command.params if isinstance(one, click.Argument)
+    ]
+    if arguments:
+        with formatter.section("Arguments"):
+            formatter.write_dl(arguments)
     if isinstance(command, click.Group):
         click.Group.format_commands(command, context, formatter)
     click.Command.format_options(command, context, formatter) if not isinstance(command, click.Group) else None

@@ -48,6 +48,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("MCPCTL_ALLOWED_HOSTS", "values of Host the server answers to", "server"),
     Setting("MCPCTL_MAX_BODY_BYTES", "largest request body, in bytes", "server"),
     Setting("MCPCTL_SESSION_TTL", "how long a log-in lasts, such as 12h", "server"),
+    Setting("MCPCTL_SHADOW_POLICY_DIR", "candidate policy directory: asked beside, never enforced", "server"),
+    Setting("MCPCTL_METRICS_LISTEN", "HOST:PORT that shows /metrics; without it nothing does", "server"),
     Setting("MCPCTL_LOG_FORMAT", "json or text", "server"),
 )
 """The registry. ``mcpctl help environment`` prints it."""

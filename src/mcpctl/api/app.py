@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ulid import ULID
 
 from mcpctl.api import (
+    access,
     answer_routes,
     authzen_routes,
     catalog_routes,
@@ -32,6 +33,7 @@ from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.dispatch import endpoint
 from mcpctl.api.operations import Call, Operation, Unguarded
 from mcpctl.errors import MethodNotAllowed, NotFound, Problem, Unavailable, WrongHost
+from mcpctl.policy.decision import decide
 from mcpctl.store.database import ping
 
 
@@ -40,16 +42,31 @@ async def healthz(_control: ControlPlane, _request: Request, _call: Call) -> Res
     return JSONResponse({"status": "ok"})
 
 
-async def readyz(control: ControlPlane, _request: Request, _call: Call) -> Response:
-    """The database answers and the revision is being followed. The reason for a no stands in the log, not here."""
+async def readyz(control: ControlPlane, request: Request, call: Call) -> Response:
+    """The database answers, the revision is being followed, and the policy files of this process are those in force.
+
+    A directory whose last edit has findings is no reason to serve nobody: ``policy`` says ``last-good`` then. Why, is told to
+    whoever may view RBAC, and stands in the log.
+    """
     try:
         await to_thread.run_sync(ping, control.database)
-        ready = control.feed.fresh and not control.draining
+        ready = control.feed.fresh and not control.draining and not control.behind
     except Problem:
         ready = False
     if not ready:
         raise Unavailable("requests cannot be served now")
-    return JSONResponse({"status": "ready"})
+    findings = control.directory.findings if control.directory is not None else None
+    said = {"status": "ready", "policy": "current" if findings is None else "last-good"}
+    if findings is not None and await _may_view_rbac(control, request, call.source):
+        said["reason"] = findings.detail
+    return JSONResponse(said)
+
+
+async def _may_view_rbac(control: ControlPlane, request: Request, source: str) -> bool:
+    if "authorization" not in request.headers:
+        return False
+    principal = await access.principal_of(control, access.bearer_of(request), source)
+    return bool(decide(principal.authority, "view", "rbac"))
 
 
 async def describe(_control: ControlPlane, request: Request, _call: Call) -> Response:
@@ -68,7 +85,13 @@ OPERATIONS: Sequence[Operation] = (
     *gateway_routes.OPERATIONS,
     Operation("GET", "/healthz", Unguarded("for probes"), "raw", healthz, "The process lives", dict[str, str]),
     Operation(
-        "GET", "/readyz", Unguarded("for probes; it gives no reason"), "raw", readyz, "Requests can be served", dict[str, str]
+        "GET",
+        "/readyz",
+        Unguarded("for probes; a reason is given with view on rbac"),
+        "raw",
+        readyz,
+        "Requests can be served",
+        dict[str, str],
     ),
     Operation(
         "GET", "/openapi.json", Unguarded("the interface is public"), "raw", describe, "This document", dict[str, object]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mcpctl.errors import InvalidPolicy, PolicyUnavailable
 from mcpctl.policy import files
 from mcpctl.policy.files import PolicyFiles
-from mcpctl.services import bootstrap, secrets
+from mcpctl.services import bootstrap, metrics, secrets
 from mcpctl.services.asked_about import AskedAbout
 from mcpctl.services.keyring import Keyring
 from mcpctl.services.last_used import LastUsed
+from mcpctl.services.policy_directory import PolicyDirectory
 from mcpctl.services.policy_feed import PolicyFeed
 from mcpctl.services.principals import PrincipalCache
+from mcpctl.services.shadow import Shadow
 from mcpctl.services.throttle import FailureThrottle
+from mcpctl.store import revisions
 from mcpctl.store.database import Database
 from mcpctl.store.migrate import migrate
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -36,11 +43,16 @@ class ControlPlane:
     failed_bearers: FailureThrottle = field(default_factory=lambda: FailureThrottle("bearer", free=30))
     asked_about: AskedAbout = field(default_factory=AskedAbout)
     draining: bool = False
+    directory: PolicyDirectory | None = None
+    shadow: Shadow | None = None
+    shadow_directory: PolicyDirectory | None = None
+    behind: bool = False
 
     def __post_init__(self) -> None:
         self.feed = PolicyFeed(self.database)
         self.last_used = LastUsed(self.database)
         self.feed.subscribe(self.principals.supersede)
+        self.feed.subscribe(self._compare_files)
 
     @classmethod
     def prepare(
@@ -60,15 +72,88 @@ class ControlPlane:
             secrets.adopt_key(transaction, keyring)
         generated = bootstrap.first_start(database, admin_password)
         bootstrap.adopt_policy(database, policy)
-        return cls(database, policy, keyring), generated
+        control = cls(database, policy, keyring)
+        control.directory = PolicyDirectory(policy_directory, policy.digest, control.exchange, control.refuse)
+        return control, generated
+
+    def ask_beside(self, candidate_directory: Path) -> None:
+        """Shadow mode: ask the policy of this directory too, and enforce nothing of it.
+
+        Raises:
+            InvalidPolicy: the directory has findings.
+        """
+        candidate = files.read(candidate_directory)
+        shadow = self.shadow = Shadow(self.database, candidate)
+
+        def follow(policy: PolicyFiles) -> None:
+            shadow.candidate = policy
+
+        self.shadow_directory = PolicyDirectory(candidate_directory, candidate.digest, follow, lambda _: None)
+
+    def exchange(self, policy: PolicyFiles) -> None:
+        """Put changed policy files in force, whole.
+
+        Raises:
+            StoreUnavailable: the database does not answer; then the files before stay in force.
+        """
+        before = self.policy
+
+        def publish() -> None:
+            self.policy = policy
+
+        try:
+            bootstrap.exchange_policy(self.database, policy, publish)
+        except BaseException:
+            self.policy = before
+            raise
+        metrics.POLICY_RELOADS.labels("adopted").inc()
+        metrics.POLICY_CURRENT.set(1)
+
+    def refuse(self, findings: InvalidPolicy) -> None:
+        """Say that changed policy files are not in force."""
+        metrics.POLICY_RELOADS.labels("refused").inc()
+        metrics.POLICY_CURRENT.set(0)
+        bootstrap.refuse_policy(self.database, findings)
+
+    def require_current_files(self, in_force: str | None = None) -> None:
+        """Go on only if this process decides by the policy files that are in force.
+
+        Args:
+            in_force: the digest read in the transaction at hand; left out, what the feed last said counts.
+
+        Raises:
+            PolicyUnavailable: another replica has put other files in force, and this one has not seen them yet. Whatever it
+                answered could be by a line that is gone, and kept by a gateway as if it were of today.
+        """
+        behind = self.behind if in_force is None else in_force not in ("", self.policy.digest)
+        if behind:
+            raise PolicyUnavailable(
+                "other policy files are in force than those of this process: give it the same ones, or wait until it sees them"
+            )
+
+    def _compare_files(self, _revision: int, topics: frozenset[str]) -> None:
+        if revisions.EVERYTHING not in topics:
+            return
+        with self.database.read() as db:
+            in_force = revisions.files_digest(db)
+        behind = in_force not in ("", self.policy.digest)
+        if behind and not self.behind:
+            logger.error("another process has put other policy files in force: nothing is answered until this one has them too")
+        self.behind = behind
 
     def start(self) -> None:
-        """Begin to follow revisions and to write last uses."""
+        """Begin to follow revisions and policy files, and to write last uses."""
         self.feed.start()
         self.last_used.start()
+        for follower in (self.shadow, self.shadow_directory, self.directory):
+            if follower is not None:
+                follower.start()
 
     def stop(self) -> None:
-        """End both, and close the database."""
+        """End all of it, and close the database."""
+        for follower in (self.directory, self.shadow_directory, self.shadow):
+            if follower is not None:
+                follower.stop()
         self.feed.stop()
         self.last_used.stop()
         self.database.close()

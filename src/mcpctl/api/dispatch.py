@@ -24,11 +24,13 @@ from mcpctl.api import access, bodies, problems
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.operations import Call, Guarded, Operation, Unguarded
 from mcpctl.errors import Forbidden, InvalidInput, LastAdmin, MalformedBody, NotFound, Problem, WrongPassword
-from mcpctl.policy.decision import decide
+from mcpctl.policy.decision import Decision, decide
 from mcpctl.services import audit
 from mcpctl.services.principals import Principal, authenticate
 from mcpctl.services.reading import Reading
+from mcpctl.services.shadow import Asked
 from mcpctl.services.work import Work, require
+from mcpctl.store import revisions
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +76,7 @@ async def _run(control: ControlPlane, operation: Operation, request: Request, re
     if isinstance(operation.guard, Unguarded):
         call = await _read_call(control, operation, request, source, request_id)
         return await _answered(operation, operation.do(control, request, call))
+    control.require_current_files()
     # Known before a byte of the body is read.
     bearer = access.bearer_of(request) if operation.standard != "oauth" else access.client_of(request)
     principal = await access.principal_of(control, bearer, source)
@@ -110,20 +113,33 @@ async def _read_call(control: ControlPlane, operation: Operation, request: Reque
 
 def _write(control: ControlPlane, operation: Operation, bearer: str, _remembered: Principal, call: Call) -> Response:
     with control.database.write() as transaction:
+        control.require_current_files(revisions.files_digest(transaction.session))
         principal = authenticate(transaction.session, control.policy, bearer)
         work = Work(transaction, control.policy, principal, control.keyring, call.source, call.request_id)
         if isinstance(operation.guard, Guarded):
             work.require(operation.guard.action, operation.guard.resource, _asked_name(operation, work.db, principal, call))
+            if work.decision is not None:
+                _also_ask(control, work.decision)
         answer = operation.do(work, call)
         transaction.session.flush()
         return _answer(operation, answer)
+
+
+def _also_ask(control: ControlPlane, decision: Decision) -> None:
+    if control.shadow is not None:
+        asked = Asked(decision.subject, decision.action, decision.resource, decision.name, decision.allowed)
+        control.shadow.note(asked)
 
 
 def _append(control: ControlPlane, operation: Operation, bearer: str, _remembered: Principal, call: Call) -> Response:
     for last in (False, False, True):
         try:
             with control.database.append() as db:
-                return _answer(operation, operation.do(db, authenticate(db, control.policy, bearer), call))
+                answer = _answer(operation, operation.do(db, authenticate(db, control.policy, bearer), call))
+            if control.shadow is not None and operation.decided is not None:
+                for asked in operation.decided(call):
+                    control.shadow.note(asked)
+            return answer
         except IntegrityError:  # the very same was added at the same moment; now it can be seen
             if last:
                 raise
@@ -131,14 +147,17 @@ def _append(control: ControlPlane, operation: Operation, bearer: str, _remembere
 
 
 def _read(control: ControlPlane, operation: Operation, bearer: str, principal: Principal, call: Call) -> Response:
+    policy = control.policy
     with control.database.read() as db:
         if principal.authority.superseded:
-            principal = authenticate(db, control.policy, bearer)
+            principal = authenticate(db, policy, bearer)
         if isinstance(operation.guard, Guarded):
             name = _asked_name(operation, db, principal, call)
-            require(principal.authority, operation.guard.action, operation.guard.resource, name)
-        answer = operation.do(Reading(db, control.policy, principal, control.keyring), call)
-    if principal.authority.superseded:  # it changed while this was read: what was filtered by it may be wrong
+            decision = require(principal.authority, operation.guard.action, operation.guard.resource, name)
+            _also_ask(control, decision)
+        answer = operation.do(Reading(db, policy, principal, control.keyring), call)
+    # It changed while this was read: what was filtered by it may be wrong, or the files older than the revision.
+    if principal.authority.superseded or control.policy is not policy:
         with control.database.read() as db:
             fresh = authenticate(db, control.policy, bearer)
         return _read(control, operation, bearer, fresh, call)
@@ -173,6 +192,7 @@ def _audit_refusal(control: ControlPlane, operation: Operation, principal: Princ
         with control.database.read() as db:
             name = operation.guard.name(db, call) or "*"
         decision = decide(principal.authority, action, resource, name)
+        _also_ask(control, decision)
     elif len(refusal.missing) == 1:
         action, resource, name = refusal.missing[0].split(" ", 2)
     with control.database.append() as db:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from time import monotonic, time
 
@@ -20,6 +20,7 @@ from mcpctl.policy.vocabulary import OPERATIONS_RESOURCE
 from mcpctl.services import audit, gateways
 from mcpctl.services.principals import Principal
 from mcpctl.services.reading import Reading
+from mcpctl.services.shadow import Asked
 from mcpctl.wire import audit as audit_wire
 from mcpctl.wire import gateway as wire
 from mcpctl.wire.shapes import Page
@@ -85,6 +86,13 @@ def _event(revision: int, subjects: list[str] | None, elapsed: int = 0) -> bytes
     return f"event: revision\ndata: {json.dumps(data)}\n\n".encode()
 
 
+def decided_calls(call: Call) -> Iterator[Asked]:
+    """The decisions of the gateway that a report of calls tells of."""
+    for event in call.body.events:
+        if event.subject and event.server and event.tool:
+            yield Asked(event.subject, "run", "servers", f"{event.server}/{event.tool}", event.allowed)
+
+
 def search_audit(reading: Reading, call: Call) -> Page[audit_wire.AuditRow]:
     """The rows the asker may see."""
     return audit.search(reading.db, reading.actor, call.query)
@@ -112,7 +120,7 @@ OPERATIONS = (
     Operation(
         "POST", f"{_V}/gateway/audit", Decided(_WHY), "append",
         lambda db, principal, call: wire.Accepted(accepted=gateways.record_calls(db, principal, call.body)),
-        "Report calls", wire.Accepted, body=wire.CallEvents, status=202, tags=_G,
+        "Report calls", wire.Accepted, body=wire.CallEvents, status=202, tags=_G, decided=decided_calls,
     ),
     Operation(
         "POST", f"{_V}/gateway/status", Decided(_WHY), "append",

@@ -6,13 +6,14 @@ guarded come from the same tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session as Db
 
+from mcpctl.services.shadow import Asked
 from mcpctl.wire.shapes import Request
 
 
@@ -86,6 +87,7 @@ class Operation:
             without the database where the bearer is known, ``raw`` is a coroutine that gets the connection itself.
         prepare: a coroutine ``(control, principal, call)`` for what takes long and must not be done while others wait to
             write; what it gives is ``call.prepared``.
+        decided: for a report of what was decided elsewhere, those decisions: a candidate policy is asked about them too.
         standard: whose rules a request obeys that are not ours. ``authzen`` (Authorization API 1.0, section 10): what breaks
             a rule is 400, and the request's own id comes back whatever it is. ``oauth`` (RFC 7662; RFC 6749 section 2.3.1):
             the caller may show its bearer as a client's secret, too.
@@ -105,6 +107,7 @@ class Operation:
     tags: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
     prepare: Callable[..., Any] | None = None
+    decided: Callable[[Call], Iterable[Asked]] | None = None
     standard: Literal["ours", "authzen", "oauth"] = "ours"
     answer_adapter: TypeAdapter[Any] | None = field(init=False, default=None)
     body_adapter: TypeAdapter[Any] | None = field(init=False, default=None)

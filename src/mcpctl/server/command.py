@@ -12,7 +12,7 @@ import structlog
 from mcpctl.api.app import build_app
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.errors import InvalidSetting
-from mcpctl.server import logs
+from mcpctl.server import logs, metrics
 from mcpctl.server.listener import Listener, run, run_until_signalled
 from mcpctl.server.settings import ServerSettings, load
 from mcpctl.services.keyring import Keyring, generate_key, parse_keys
@@ -45,9 +45,12 @@ def server(config_file: Path | None, **flags: object) -> None:
 
 async def _serve(settings: ServerSettings) -> None:
     control = prepare(settings)
-    listener = Listener(build_app(control), *settings.address)
-    logger.info("listening", address=listener.address, database=control.database.url.get_backend_name())
-    await run_until_signalled([listener], lambda: drain(control))
+    listeners = [Listener(build_app(control), *settings.address)]
+    if settings.metrics_address is not None:
+        listeners.append(Listener(metrics.app(), *settings.metrics_address))
+        logger.info("showing metrics", address=listeners[1].address + "/metrics")
+    logger.info("listening", address=listeners[0].address, database=control.database.url.get_backend_name())
+    await run_until_signalled(listeners, lambda: drain(control))
 
 
 def prepare(settings: ServerSettings) -> ControlPlane:
@@ -66,6 +69,8 @@ def prepare(settings: ServerSettings) -> ControlPlane:
             private_file(own, generate_key() + "\n", replace=False)
             logger.info("secrets are encrypted with a new key: keep a copy of it, apart from the database", path=str(own))
         control.keyring = _read_keys(own)
+    if settings.shadow_policy_dir is not None:
+        control.ask_beside(settings.shadow_policy_dir)
     control.session_seconds = settings.session_seconds
     control.max_body_bytes = settings.max_body_bytes
     control.allowed_hosts = frozenset(settings.allowed_hosts)

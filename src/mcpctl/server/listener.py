@@ -81,6 +81,7 @@ async def run_until_signalled(
     drain: Callable[[], None],
     then: Callable[[], Awaitable[Sequence[Listener]]] | None = None,
     ready: Callable[[], None] = lambda: None,
+    drain_later: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve with all ``listeners`` until SIGTERM or SIGINT; then ``drain`` says so to long answers, and all of them end.
 
@@ -88,18 +89,19 @@ async def run_until_signalled(
 
     Args:
         listeners: bound and not yet started.
-        drain: called once, before the listeners are told to stop.
+        drain: called once, before ``listeners`` are told to stop.
         then: called when all of them answer, for listeners that need these.
         ready: called when these answer too.
+        drain_later: called once, before the listeners of ``then`` are told to stop. They end first, as they need the others.
 
     Raises:
         RuntimeError: an application did not start; and whatever ``then`` raises.
     """
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _on_signal, stopped, listeners)
-    running = [asyncio.create_task(listener.serve_until_stopped()) for listener in listeners]
     everyone = list(listeners)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal, stopped, everyone)
+    running = [asyncio.create_task(listener.serve_until_stopped()) for listener in listeners]
     try:
         await _until_started(everyone, running, stopped)
         if then is not None and not stopped.is_set():
@@ -113,9 +115,16 @@ async def run_until_signalled(
         await asyncio.wait([waiting, *running], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
     finally:
-        drain()
-        for listener in everyone:
-            listener.stop()
+        first = len(listeners)
+        for say, ending, tasks in (
+            (drain_later, everyone[first:], running[first:]),
+            (drain, everyone[:first], running[:first]),
+        ):
+            say()
+            for listener in ending:
+                listener.stop()
+            if tasks:
+                await asyncio.wait(tasks)
         results = await asyncio.gather(*running, return_exceptions=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

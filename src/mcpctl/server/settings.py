@@ -52,6 +52,8 @@ class ServerSettings(BaseModel):
     allowed_hosts: tuple[str, ...] = ()
     max_body_bytes: Annotated[int, Field(ge=1024, le=104_857_600)] = 1_048_576
     session_ttl: Annotated[str, AfterValidator(_span)] = "12h"
+    shadow_policy_dir: Path | None = None
+    metrics_listen: Annotated[str, AfterValidator(_listen)] | None = None
     log_format: Literal["json", "text"] = "text"
 
     _split = field_validator("trusted_proxies", "allowed_hosts", mode="before")(_words)
@@ -76,6 +78,14 @@ class ServerSettings(BaseModel):
     def address(self) -> tuple[str, int]:
         """Host and port to listen on."""
         host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port that ``/metrics`` is shown on, if it is."""
+        if self.metrics_listen is None:
+            return None
+        host, _, port = self.metrics_listen.rpartition(":")
         return host.strip("[]"), int(port)
 
     @property

@@ -1,20 +1,25 @@
-"""First start: the user ``admin`` in the group ``admins``, and nothing more; policy files say what these may do."""
+"""First start: the user ``admin`` in the group ``admins``, and nothing more; and policy files that come into force."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import time
 from typing import Final
 
 from sqlalchemy import func, select
 
+from mcpctl.errors import InvalidPolicy
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.services import audit, passwords
 from mcpctl.store import revisions
-from mcpctl.store.database import Database
+from mcpctl.store.database import Database, WriteTransaction
 from mcpctl.store.schema import Group, Membership, User
 
 ADMIN_NAME: Final = "admin"
 GROUPS: Final = ("admins", "gateways")
+
+MOST_FINDINGS: Final = 20
+"""Findings of one edit that stand in the audit."""
 
 
 def first_start(database: Database, password: str | None) -> str | None:
@@ -45,18 +50,45 @@ def first_start(database: Database, password: str | None) -> str | None:
 
 
 def adopt_policy(database: Database, policy: PolicyFiles) -> None:
-    """Make a revision if the policy files differ from those in force before; once for all replicas."""
+    """At start: make a revision if the policy files differ from those in force before; once for all replicas."""
     with database.write() as transaction:
         if revisions.adopt_files(transaction.session, policy.digest):
-            transaction.touch(revisions.EVERYTHING)
-            transaction.session.add(
-                audit.row(
-                    None,
-                    "edit",
-                    "policy",
-                    "files",
-                    allowed=True,
-                    revision=transaction.revision,
-                    details={"digest": policy.digest},
-                )
-            )
+            _put_in_force(transaction, policy)
+
+
+def exchange_policy(database: Database, policy: PolicyFiles, publish: Callable[[], None]) -> None:
+    """Put changed policy files in force while everybody is being served.
+
+    ``publish`` makes this process decide by them. It is called before the commit: once others can see the new revision, nobody
+    here may build anything from the old files under it. There is a revision even if another replica has adopted the same
+    files before: until now this one decided by older ones, and whoever asked it must ask again.
+    """
+    with database.write() as transaction:
+        revisions.adopt_files(transaction.session, policy.digest)
+        _put_in_force(transaction, policy)
+        transaction.session.flush()
+        publish()
+
+
+def _put_in_force(transaction: WriteTransaction, policy: PolicyFiles) -> None:
+    transaction.touch(revisions.EVERYTHING)
+    transaction.session.add(
+        audit.row(
+            None,
+            "edit",
+            "policy",
+            "files",
+            allowed=True,
+            revision=transaction.revision,
+            details={"digest": policy.digest},
+        )
+    )
+
+
+def refuse_policy(database: Database, findings: InvalidPolicy) -> None:
+    """Write into the audit that changed policy files are not in force, and why."""
+    with database.append() as db:
+        shown = [f"{error.field}: {error.message}" for error in findings.errors[:MOST_FINDINGS]]
+        row = audit.row(None, "edit", "policy", "files", allowed=False, outcome=findings.code, details={"findings": shown})
+        row.reason = "the policy files have findings; the last good ones stay in force"
+        db.add(row)

@@ -20,6 +20,7 @@ EVERYTHING: Final = "*"
 
 
 _CURRENT: Final = select(Revision.number).where(Revision.id == 1)
+_FILES: Final = select(Revision.files_digest).where(Revision.id == 1)
 
 
 class Step(NamedTuple):
@@ -58,6 +59,11 @@ def since(session: Session, number: int) -> Step:
     rows = session.execute(select(Change.revision, Change.topic).where(Change.revision > number)).all()
     complete = {row.revision for row in rows} == set(range(number + 1, now + 1))
     return Step(now, frozenset(row.topic for row in rows) if complete else frozenset({EVERYTHING}))
+
+
+def files_digest(session: Session) -> str:
+    """The digest of the policy files in force, of whichever replica adopted some last; empty if none ever did."""
+    return session.scalars(_FILES).one()
 
 
 def adopt_files(session: Session, digest: str) -> bool:

@@ -1,0 +1,140 @@
+"""Following a policy directory: what people edit comes into force by itself, whole, and only if nothing is wrong with it.
+
+Editors write in several steps, and a mounted ConfigMap changes by a link that is turned to another directory. So a change is
+only where a look begins: it is waited for until nothing moves any more, read strictly, and handed over in one piece. A
+directory with findings changes nothing: the last good one stays in force, and its owner is told why.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import watchfiles
+
+from mcpctl.errors import InvalidPolicy, Problem
+from mcpctl.policy import files
+from mcpctl.policy.files import PolicyFiles
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY: Final = 1.0
+"""Seconds after which it is looked even if nothing was heard: over a network file system nothing ever is."""
+
+SETTLED_AFTER: Final = 0.15
+"""Seconds during which nothing may move before what is there is read."""
+
+Fingerprint = tuple[tuple[str, int, int, int], ...]
+
+
+class PolicyDirectory:
+    """One directory, looked at in a thread of its own."""
+
+    def __init__(
+        self,
+        path: Path,
+        in_force: str,
+        adopt: Callable[[PolicyFiles], None],
+        refuse: Callable[[InvalidPolicy], None],
+    ) -> None:
+        """Prepare; ``start`` begins to look.
+
+        Args:
+            path: the directory.
+            in_force: the digest of what was read there and is in force.
+            adopt: takes what has changed and is good. What it raises is logged, and it is tried again at the next look.
+            refuse: takes, once for each content, why what has changed is not.
+        """
+        self.path = path
+        self._in_force = in_force
+        self._adopt = adopt
+        self._refuse = refuse
+        self._seen: Fingerprint | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.findings: InvalidPolicy | None = None
+        """Why what stands in the directory is not in force; ``None`` if it is."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._keep_looking, name=f"policy directory {self.path}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def look(self) -> None:
+        """Look now: hand over what has changed, or why it cannot be."""
+        seen = self._fingerprint()
+        if seen == self._seen:
+            return
+        try:
+            policy = files.read(self.path)
+        except InvalidPolicy as findings:
+            self._settle(seen, findings)
+            return
+        if self._fingerprint() != seen:
+            return  # it moved while it was being read: the next look begins anew
+        if policy.digest != self._in_force:
+            self._adopt(policy)
+            self._in_force = policy.digest
+            logger.info("the policy files of %s have changed and are in force", self.path)
+        self._settle(seen, None)
+
+    def _settle(self, seen: Fingerprint, findings: InvalidPolicy | None) -> None:
+        self._seen, self.findings = seen, findings
+        if findings is not None:
+            logger.error("the policy files have changed and are not in force, the last good ones are: %s", findings.detail)
+            self._refuse(findings)
+
+    def _keep_looking(self) -> None:
+        while not self._stop.is_set():
+            try:
+                heard = watchfiles.watch(
+                    self.path, stop_event=self._stop, rust_timeout=int(LOOK_EVERY * 1000), yield_on_timeout=True, debounce=50
+                )
+                for _ in heard:
+                    self._wait_until_settled()
+                    self._look_and_go_on()
+            except (OSError, RuntimeError):  # the directory is not there, or no more of them can be watched
+                self._look_and_go_on()
+                self._stop.wait(LOOK_EVERY)
+
+    def _wait_until_settled(self) -> None:
+        before = self._fingerprint()
+        while before != self._seen and not self._stop.wait(SETTLED_AFTER):
+            now = self._fingerprint()
+            if now == before:
+                return
+            before = now
+
+    def _look_and_go_on(self) -> None:
+        try:
+            self.look()
+        except Problem as problem:
+            logger.warning("the policy files have changed and could not be put in force yet: %s", problem.detail)
+        except Exception:
+            logger.exception("looking at the policy files failed")
+
+    def _fingerprint(self) -> Fingerprint:
+        """What tells one content from another without reading it: links are followed, so a turned link is a change."""
+        found = []
+        try:
+            paths = sorted(path for path in self.path.iterdir() if path.suffix == ".csv" or path.name == files.MODEL_FILE)
+        except OSError:
+            return ()
+        for path in paths:
+            try:
+                about = path.stat()
+            except OSError:
+                found.append((path.name, 0, 0, 0))
+            else:
+                found.append((path.name, about.st_mtime_ns, about.st_size, about.st_ino))
+        return tuple(found)

@@ -1,0 +1,242 @@
+"""Policy files that people edit while everybody is being served: whole, at once, and only if nothing is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic, sleep
+
+import httpx2
+import pytest
+
+from mcpctl.api.control_plane import ControlPlane
+from mcpctl.policy import files
+from mcpctl.server import metrics
+from mcpctl.services.metrics import REGISTRY
+from tests import serving
+from tests.serving import Served, made
+
+LINE = "p, User:alice, view, users, *, allow\n"
+NARROWER = "p, User:alice, view, groups, *, allow\n"
+
+
+def until(holds: Callable[[], bool], seconds: float = 10) -> float:
+    begun = monotonic()
+    while not holds():
+        assert monotonic() - begun < seconds, "it did not come about"
+        sleep(0.02)
+    return monotonic() - begun
+
+
+def may(served: Served, action: str, resource: str, subject: str = "User:alice") -> bool:
+    question = {"subject": subject, "action": action, "resource": resource}
+    answer = made(served.admin.post("/authorize", question), 200)
+    return bool(answer["allowed"])
+
+
+@pytest.fixture
+def alice(served: Served) -> Served:
+    made(served.admin.post("/users", {"name": "alice", "service": True}))
+    return served
+
+
+def test_an_edit_is_in_force_by_itself_and_names_its_line(alice: Served, policy_directory: Path) -> None:
+    assert not may(alice, "view", "users")
+    (policy_directory / "alice.csv").write_text(LINE)
+    until(lambda: may(alice, "view", "users"))
+    answer = made(alice.admin.post("/authorize", {"subject": "User:alice", "action": "view", "resource": "users"}), 200)
+    assert "alice.csv:1" == answer["origin"]
+    (policy_directory / "alice.csv").unlink()
+    until(lambda: not may(alice, "view", "users"))
+
+
+def test_a_link_that_is_turned_to_another_directory_is_an_edit(database_url: str, policy_directory: Path) -> None:
+    """As Kubernetes changes a mounted ConfigMap: every file is a link through ``..data``, which is replaced as one."""
+    mounted = policy_directory.parent / "mounted"
+    mounted.mkdir()
+    for version, line in (("..one", LINE), ("..two", NARROWER)):
+        (mounted / version).mkdir()
+        for path in policy_directory.glob("*.*"):
+            if path.is_file():
+                (mounted / version / path.name).write_text(path.read_text())
+        (mounted / version / "alice.csv").write_text(line)
+    (mounted / "..data").symlink_to("..one")
+    for path in (mounted / "..one").iterdir():
+        (mounted / path.name).symlink_to(Path("..data") / path.name)
+    with serving.serve(database_url, mounted) as served:
+        made(served.admin.post("/users", {"name": "alice", "service": True}))
+        assert may(served, "view", "users")
+        (mounted / "..data_tmp").symlink_to("..two")
+        os.replace(mounted / "..data_tmp", mounted / "..data")
+        until(lambda: may(served, "view", "groups") and not may(served, "view", "users"))
+
+
+def test_a_bad_edit_leaves_the_last_good_policy_in_force_and_says_so_everywhere(
+    alice: Served, policy_directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (policy_directory / "alice.csv").write_text(LINE)
+    until(lambda: may(alice, "view", "users"))
+    counted = REGISTRY.get_sample_value("mcpctl_policy_reloads_total", {"result": "refused"}) or 0.0
+    (policy_directory / "alice.csv").write_text("p, User:alice, veiw, users, *, allow\n")
+    until(lambda: alice.nobody.get("//readyz").json().get("policy") == "last-good")
+    assert may(alice, "view", "users"), "the last good one is in force"
+    assert {"status": "ready", "policy": "last-good"} == alice.nobody.get("//readyz").json()
+    assert "alice.csv:1" in alice.admin.get("//readyz").json()["reason"]
+    assert "alice.csv:1: unknown role 'veiw'" in caplog.text
+    until(lambda: REGISTRY.get_sample_value("mcpctl_policy_reloads_total", {"result": "refused"}) == counted + 1)
+    assert 0.0 == REGISTRY.get_sample_value("mcpctl_policy_files_current")
+    rows = made(alice.admin.get("/audit?limit=50"), 200)["items"]
+    (row,) = [one for one in rows if one["outcome"] == "invalid_policy"]
+    assert (False, "policy", "files") == (row["allowed"], row["resource"], row["name"])
+    (policy_directory / "alice.csv").write_text(NARROWER)
+    until(lambda: may(alice, "view", "groups"))
+    assert {"status": "ready", "policy": "current"} == alice.nobody.get("//readyz").json()
+    assert 1.0 == REGISTRY.get_sample_value("mcpctl_policy_files_current")
+
+
+def test_a_directory_that_is_gone_for_a_while_changes_nothing(alice: Served, policy_directory: Path) -> None:
+    (policy_directory / "alice.csv").write_text(LINE)
+    until(lambda: may(alice, "view", "users"))
+    away = policy_directory.with_name("away")
+    policy_directory.rename(away)
+    until(lambda: alice.nobody.get("//readyz").json().get("policy") == "last-good")
+    assert may(alice, "view", "users")
+    (away / "alice.csv").write_text(NARROWER)
+    away.rename(policy_directory)
+    until(lambda: may(alice, "view", "groups"))
+
+
+def test_a_swap_is_never_seen_half_done(database_url: str, policy_directory: Path) -> None:
+    """Two lines change places with two others at once; whoever asks sees both of one version, never one of each."""
+    versions = ["view, users|view, groups", "view, servers|view, projects"]
+
+    def write(version: str) -> None:
+        fresh = policy_directory / ".alice.new"
+        fresh.write_text("".join(f"p, User:alice, {line}, *, allow\n" for line in version.split("|")))
+        fresh.replace(policy_directory / "alice.csv")
+
+    write(versions[0])
+    with serving.serve(database_url, policy_directory) as served:
+        made(served.admin.post("/users", {"name": "alice", "service": True}))
+        questions = [
+            {"subject": "User:alice", "action": "view", "resource": resource}
+            for resource in ("users", "groups", "servers", "projects")
+        ]
+        seen, stop = set[tuple[bool, ...]](), threading.Event()
+
+        def ask() -> None:
+            while not stop.is_set():
+                answers = made(served.admin.post("/authorize", questions), 200)
+                seen.add(tuple(one["allowed"] for one in answers))  # type: ignore[index]
+
+        asking = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in asking:
+            thread.start()
+        for number in range(1, 7):
+            write(versions[number % 2])
+            until(lambda: may(served, "view", "users" if number % 2 == 0 else "servers"))  # noqa: B023 - asked at once
+        stop.set()
+        for thread in asking:
+            thread.join()
+    assert {(True, True, False, False), (False, False, True, True)} == seen
+
+
+@pytest.fixture
+def two(database_url: str, policy_directory: Path) -> Iterator[tuple[Served, Served, Path]]:
+    """Two control planes on one database, each with a policy directory of its own; the second one's."""
+    other = policy_directory.with_name("other")
+    other.mkdir()
+    for path in policy_directory.iterdir():
+        if path.is_file():
+            (other / path.name).write_bytes(path.read_bytes())
+    with ExitStack() as stack:
+        one = stack.enter_context(serving.serve(database_url, policy_directory))
+        yield one, stack.enter_context(serving.serve(database_url, other)), other
+
+
+def test_who_has_not_the_policy_files_in_force_answers_nothing(
+    two: tuple[Served, Served, Path], policy_directory: Path
+) -> None:
+    """authz d2, d6: nothing is given by lines that are gone, and no door is judged by files that are not in force."""
+    one, other, directory = two
+    made(one.admin.post("/users", {"name": "alice", "service": True}))
+    (directory / "alice.csv").write_text(LINE)
+    until(lambda: may(other, "view", "users"))
+    until(lambda: one.nobody.get("//readyz").status_code == 503)
+    body = {"name": "ops", "members": ["User:alice"]}
+    for refused in (one.admin.post("/groups", body), one.admin.get("/users"), one.admin.get("/auth/whoami")):
+        assert (503, "policy_unavailable") == (refused.status_code, refused.json()["code"])
+    (policy_directory / "alice.csv").write_text(LINE)
+    until(lambda: one.nobody.get("//readyz").status_code == 200)
+    assert may(one, "view", "users")
+    made(one.admin.post("/groups", body))
+
+
+def test_a_write_is_judged_by_the_files_in_force_before_anybody_has_heard_of_them(
+    two: tuple[Served, Served, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other, directory = two
+    monkeypatch.setattr(one.control, "_compare_files", None)
+    other.control.exchange(files.read(_with(directory, LINE)))
+    one.control.behind = False
+    refused = one.admin.post("/groups", {"name": "ops", "members": []})
+    assert (503, "policy_unavailable") == (refused.status_code, refused.json()["code"])
+
+
+def _with(directory: Path, line: str) -> Path:
+    (directory / "alice.csv").write_text(line)
+    return directory
+
+
+def test_a_failed_exchange_leaves_the_files_before_in_force(
+    alice: Served, policy_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = alice.control.policy
+    with pytest.raises(RuntimeError), monkeypatch.context() as patch:
+        patch.setattr(type(alice.control.database), "_publish", None)
+        patch.setattr("mcpctl.store.database._commit", _fail)
+        alice.control.exchange(files.read(_with(policy_directory, LINE)))
+    assert before is alice.control.policy
+
+
+def _fail(*_: object) -> None:
+    raise RuntimeError("the commit failed")
+
+
+def test_a_candidate_is_asked_what_was_asked_and_enforces_nothing(
+    served: Served, policy_directory: Path, tmp_path: Path
+) -> None:
+    candidate = tmp_path / "candidate"
+    candidate.mkdir()
+    for path in policy_directory.iterdir():
+        if path.is_file():
+            (candidate / path.name).write_bytes(path.read_bytes())
+    (candidate / "alice.csv").write_text(LINE + "p, Group:admins, delete, users, *, deny\n")
+    alice = served.user("alice")
+    control: ControlPlane = served.control
+    control.ask_beside(candidate)
+    assert control.shadow is not None
+    control.shadow.start()
+    assert 403 == alice.get("/users/admin").status_code, "the candidate would allow it"
+    made(served.admin.post("/users", {"name": "bob", "service": True}))
+    assert 204 == served.admin.delete("/users/bob").status_code, "the candidate would refuse it"
+    control.shadow.stop()
+    rows = [row for row in made(served.admin.get("/audit?limit=50"), 200)["items"] if row["outcome"] == "shadow"]
+    assert {("User:alice", "view", False), ("User:admin", "delete", True)} == {
+        (row["subject"], row["action"], row["allowed"]) for row in rows
+    }
+    assert 1 <= (REGISTRY.get_sample_value("mcpctl_shadow_decisions_total", {"difference": "gained"}) or 0)
+    assert 1 <= (REGISTRY.get_sample_value("mcpctl_shadow_decisions_total", {"difference": "lost"}) or 0)
+    control.shadow = None
+
+
+@pytest.mark.anyio
+async def test_what_is_counted_is_shown() -> None:
+    transport = httpx2.ASGITransport(metrics.app())
+    async with httpx2.AsyncClient(transport=transport, base_url="http://metrics") as http:
+        answer = await http.get("/metrics")
+    assert 200 == answer.status_code
+    assert "mcpctl_policy_files_current" in answer.text
