@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-from pydantic.fields import FieldInfo
 
 from mcpctl import errors, settings
 from mcpctl.api.app import OPERATIONS
@@ -49,11 +48,7 @@ where they apply `missing` (each right that is lacking, as `mcpctl auth can-i` t
 
 def settings_page() -> str:
     """Every variable of both programs."""
-    fields = ServerSettings.model_fields
-    ours = "\n".join(
-        f"| `{s.name}` | {s.side} | {_default_of_ours(s, fields.get(s.name.removeprefix(settings.PREFIX).lower()))} | {s.meaning} |"
-        for s in settings.SETTINGS
-    )
+    ours = "\n".join(f"| `{s.name}` | {s.side} | {_default_of_ours(s)} | {s.meaning} |" for s in settings.SETTINGS)
     gateway = "\n".join(
         f"| `MCPLOCAL_{name.upper()}` | {_default(field.default)} | {field.description} |"
         for name, field in GatewaySettings.model_fields.items()
@@ -81,14 +76,19 @@ The file (TOML) is the one `MCPLOCAL_CONFIG_FILE` names; its members are the nam
 """
 
 
-_MADE: Final = {"MCPCTL_DATA_DIR": "your data directory", "MCPCTL_POLICY_DIR": "the policies shipped with it"}
+_MADE: Final = {
+    "MCPCTL_CONFIG": "`mcpctl/config.json` in your configuration directory",
+    "MCPCTL_DATABASE_URL": "SQLite in the data directory",
+    "MCPCTL_DATA_DIR": "your data directory",
+    "MCPCTL_POLICY_DIR": "the policies shipped with it",
+}
 """Defaults that depend on the machine."""
 
 
-def _default_of_ours(setting: settings.Setting, field: FieldInfo | None) -> str:
-    if field is None or setting.side != "server":
-        return ""
-    return _MADE.get(setting.name) or _default(field.default)
+def _default_of_ours(setting: settings.Setting) -> str:
+    field = ServerSettings.model_fields.get(setting.name.removeprefix(settings.PREFIX).lower())
+    found = _default(field.default) if field is not None and setting.side == "server" else ""
+    return _MADE.get(setting.name, found)
 
 
 def _default(value: object) -> str:
@@ -157,7 +157,9 @@ def _plain(command: click.Command, context: click.Context) -> str:
     click.Command.format_usage(command, context, formatter)
     click.Command.format_help_text(command, context, formatter)
     arguments = [
-        (one.make_metavar(context), getattr(one, "help", None) or "") for one in command.params if isinstance(one, click.Argument)
+        (one.make_metavar(context), getattr(one, "help", None) or "")
+        for one in command.params
+        if isinstance(one, click.Argument)
     ]
     if arguments:
         with formatter.section("Arguments"):

@@ -100,3 +100,12 @@ def test_no_tracked_file_names_a_package_registry_or_a_path_of_somebodys_machine
         text = (ROOT / path).read_text(encoding="utf-8", errors="replace")
         found += [f"{path}: {match[0]}" for match in [*hosts.finditer(text), *homes.finditer(text)]]
     assert [] == found
+
+
+def test_the_reference_has_what_every_argument_means_and_the_defaults_of_both_programs() -> None:
+    commands = " ".join((ROOT / "docs" / "commands.md").read_text().split())
+    settings = (ROOT / "docs" / "settings.md").read_text()
+    assert "Arguments: SERVER... Names of the servers." in commands
+    assert "Arguments: KIND [NAME...] What to show. KIND/NAME works too." in commands
+    for line in ("| `MCPCTL_LISTEN` | server | `127.0.0.1:8470` |", "| `MCPCTL_SESSION_TTL` | server | `12h` |"):
+        assert line in settings

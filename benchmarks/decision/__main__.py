@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -141,12 +142,27 @@ def _say(what: str) -> None:
     print(f"… {what}", file=sys.stderr, flush=True)
 
 
+def _lines(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 10 <= int(text) <= 10_000_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines from 10 to 10000000")
+    return int(text)
+
+
 def main() -> None:
     """Measure, print, write."""
-    found = run(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.decision", description=__doc__)
+    parser.add_argument(
+        "largest",
+        nargs="?",
+        type=_lines,
+        metavar="LARGEST",
+        help="lines of the largest policy, down to a power of ten; with it nothing is written, without it a million",
+    )
+    largest = parser.parse_args().largest
+    found = run(largest or 1_000_000)
     text = report.page(found)
     print(text)
-    if len(sys.argv) == 1:
+    if largest is None:
         provenance.RESULTS.mkdir(exist_ok=True)
         (provenance.RESULTS / "decision.md").write_text(text)
         (provenance.RESULTS / "decision.svg").write_text(plot.svg(found))

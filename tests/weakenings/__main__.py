@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
+from textwrap import wrap
 from time import monotonic
 
 from tests.weakenings.planted import ROOT, NotApplicable, Weakening, every
@@ -31,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"the list cannot be used: {error}", file=sys.stderr)
         return 2
     if given.list:
-        for weakening in wanted:
-            print(f"{weakening.id:<40}{weakening.takes_out}")
+        print("\n".join(_listed(wanted, shutil.get_terminal_size().columns)))
         return 0
     begun = monotonic()
     with TemporaryDirectory(prefix="weakenings-") as directory:
@@ -59,10 +60,25 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.weakenings", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="ID", help="these weakenings and no others")
     parser.add_argument("--list", action="store_true", help="print the list and run nothing")
-    parser.add_argument("-j", "--jobs", type=int, default=2, choices=range(1, 33), metavar="N", help="so many at a time")
+    parser.add_argument("-j", "--jobs", type=_jobs, default=2, metavar="N", help="so many at a time, 1 to 32; 2 if left out")
     parser.add_argument("-v", "--verbose", action="store_true", help="say how each test failed")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the outcome as Markdown")
     return parser.parse_args(arguments)
+
+
+def _jobs(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 32):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 32")
+    return int(text)
+
+
+def _listed(wanted: Sequence[Weakening], width: int) -> list[str]:
+    """Each weakening under its id, wrapped, and at last how many there are and how many tests defend against them."""
+    lines: list[str] = []
+    for weakening in wanted:
+        lines += [weakening.id, *wrap(weakening.takes_out, width, initial_indent="    ", subsequent_indent="    ")]
+    tests = {test for weakening in wanted for test in weakening.tests}
+    return [*lines, "", f"{len(wanted)} weakenings, {len(tests)} tests that are to notice"]
 
 
 def _chosen(all_of_them: list[Weakening], only: list[str] | None) -> list[Weakening]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.weakenings.__main__ import main
 from tests.weakenings.planted import ROOT, Weakening, every
 
 EVERY = every()
@@ -53,3 +54,21 @@ def test_every_test_that_must_notice_exists() -> None:
     collected = done.stdout.splitlines()
     functions = {line.partition("[")[0] for line in collected}
     assert [] == sorted(named - {*collected, *functions})
+
+
+def test_the_list_fits_80_columns_and_ends_with_its_totals(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert 0 == main(["--list"])
+    *lines, totals = capsys.readouterr().out.splitlines()
+    assert [] == [line for line in lines if len(line) > 80]
+    assert totals.startswith(f"{len(every())} weakenings, ")
+
+
+@pytest.mark.parametrize("jobs", ["0", "33", "many", "-1"])
+def test_a_number_of_jobs_that_is_none_is_refused_in_one_line(jobs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main([f"-j{jobs}"])
+    assert 2 == refused.value.code
+    assert f"{jobs!r} is not a whole number from 1 to 32" in capsys.readouterr().err.splitlines()[-1]
