@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import httpx2
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 from starlette.routing import compile_path
 
 from mcpctl import errors

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from tests.api.people import Person, audit_rows, bind, refused, setup
 from tests.serving import Served, made
@@ -402,6 +402,28 @@ def test_the_metadata_names_every_endpoint_under_the_address_it_was_asked_at(sha
     for url in found.values():
         answer = httpx2.post(url, json={}, headers={"Authorization": f"Bearer {pep.client.bearer}"}, trust_env=False)
         assert 400 == answer.status_code
+
+
+@pytest.mark.parametrize("host", ["x/../healthz", "x?", "x#y", "a@b", "[::1", "x y", "x:port", '"'])
+def test_the_metadata_sends_no_host_back_that_is_none(host: str, shared: Served) -> None:
+    """incident 3: what is made of the Host header is looked at first."""
+    hooks, shared.nobody.http.event_hooks = shared.nobody.http.event_hooks, {}
+    try:
+        answer = shared.nobody.get("//.well-known/authzen-configuration", headers={"Host": host})
+        assert answer.status_code in (400, 421)
+        assert host not in answer.text
+    finally:
+        shared.nobody.http.event_hooks = hooks
+
+
+def test_the_metadata_believes_only_a_configured_proxy_about_the_scheme(served_on_sqlite: Served) -> None:
+    """Section 9.1: the identifier of a decision point is an https URL, which it is behind a proxy."""
+    forwarded = {"Host": "pdp.example.com", "X-Forwarded-Proto": "https"}
+    found = made(served_on_sqlite.nobody.get("//.well-known/authzen-configuration", headers=forwarded), 200)
+    assert "http://pdp.example.com" == found["policy_decision_point"]
+    served_on_sqlite.control.trusted_proxies = ("127.0.0.1",)
+    found = made(served_on_sqlite.nobody.get("//.well-known/authzen-configuration", headers=forwarded), 200)
+    assert "https://pdp.example.com" == found["policy_decision_point"]
 
 
 def test_nobody_is_told_to_say_who_they_are(shared: Served) -> None:

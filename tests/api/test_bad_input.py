@@ -17,7 +17,7 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from mcpctl.api.app import OPERATIONS
 from mcpctl.api.operations import Operation

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import httpx2
 import pytest
@@ -70,7 +70,7 @@ def test_a_link_that_is_turned_to_another_directory_is_an_edit(database_url: str
         made(served.admin.post("/users", {"name": "alice", "service": True}))
         assert may(served, "view", "users")
         (mounted / "..data_tmp").symlink_to("..two")
-        os.replace(mounted / "..data_tmp", mounted / "..data")
+        (mounted / "..data_tmp").replace(mounted / "..data")
         until(lambda: may(served, "view", "groups") and not may(served, "view", "users"))
 
 
@@ -129,8 +129,8 @@ def test_a_swap_is_never_seen_half_done(database_url: str, policy_directory: Pat
 
         def ask() -> None:
             while not stop.is_set():
-                answers = made(served.admin.post("/authorize", questions), 200)
-                seen.add(tuple(one["allowed"] for one in answers))  # type: ignore[index]
+                answers: Any = made(served.admin.post("/authorize", questions), 200)
+                seen.add(tuple(one["allowed"] for one in answers))
 
         asking = [threading.Thread(target=ask) for _ in range(3)]
         for thread in asking:
@@ -195,10 +195,11 @@ def test_a_failed_exchange_leaves_the_files_before_in_force(
     alice: Served, policy_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = alice.control.policy
-    with pytest.raises(RuntimeError), monkeypatch.context() as patch:
-        patch.setattr(type(alice.control.database), "_publish", None)
+    changed = files.read(_with(policy_directory, LINE))
+    with monkeypatch.context() as patch:
         patch.setattr("mcpctl.store.database._commit", _fail)
-        alice.control.exchange(files.read(_with(policy_directory, LINE)))
+        with pytest.raises(RuntimeError):
+            alice.control.exchange(changed)
     assert before is alice.control.policy
 
 
