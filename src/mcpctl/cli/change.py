@@ -7,15 +7,16 @@ from typing import Any
 import rich_click as click
 
 from mcpctl.cli.connection import control_plane
+from mcpctl.cli.create_grants import definition_flags
 from mcpctl.cli.create_secrets import edit_secret
 from mcpctl.cli.create_servers import COMMAND_LINE, CommandAfterDashes, project_body, project_flags, server_body, server_flags
 from mcpctl.cli.credentials import password_flags, read_password
-from mcpctl.cli.flags import connection_flags, old_binding_flag, output_flag
+from mcpctl.cli.flags import connection_flags, output_flag
 from mcpctl.cli.output import print_done
 from mcpctl.cli.resources import GROUPS, PROJECTS, RBAC, SERVERS, USERS
 from mcpctl.cli.terminal import say
 from mcpctl.cli.verbs import VerbGroup
-from mcpctl.cli.words import BINDING, SUBJECT
+from mcpctl.cli.words import SUBJECT
 from mcpctl.client.http import path_of
 from mcpctl.errors import FieldError, InvalidInput
 
@@ -93,24 +94,7 @@ def set_group(name: str, members: tuple[str, ...], no_members: bool, output: str
 
 @set_.command("rbac", short_help="Subjects or role bindings of a definition.")
 @click.argument("name", metavar="NAME", help="Name of the definition.")
-@click.option(
-    "--subject",
-    "subjects",
-    type=SUBJECT,
-    multiple=True,
-    metavar="SUBJECT",
-    help="A subject from now on, those before are gone; may be repeated.",
-)
-@click.option(
-    "--roleBindings",
-    "--role-bindings",
-    "role_bindings",
-    type=BINDING,
-    multiple=True,
-    metavar="BINDING",
-    help="A role binding from now on, those before are gone; may be repeated.",
-)
-@old_binding_flag("--roleBindings")
+@definition_flags(new=False)
 @output_flag("name", "json", "yaml")
 @connection_flags
 def set_rbac(name: str, subjects: tuple[str, ...], role_bindings: tuple[str, ...], output: str | None) -> None:

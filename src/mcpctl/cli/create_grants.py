@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import rich_click as click
 
@@ -16,30 +17,46 @@ from mcpctl.cli.verbs import Command
 from mcpctl.cli.words import BINDING, NAME, SUBJECT, OneOf
 from mcpctl.client.http import Json
 
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+def definition_flags(*, new: bool) -> Callable[[Made], Made]:
+    """Who gets what: the flags of ``create rbac`` and ``set rbac``."""
+    before = "" if new else " from now on, those before are gone"
+
+    def add(function: Made) -> Made:
+        for flag in (
+            old_binding_flag("--roleBindings"),
+            click.option(
+                "--roleBindings",
+                "--role-bindings",
+                "role_bindings",
+                type=BINDING,
+                multiple=True,
+                required=new,
+                metavar="BINDING",
+                help="role:ROLE,resource:RESOURCE, also with ,name:NAME or ,effect:deny; or action:OPERATION, also with "
+                f",name:PROJECT{before}; may be repeated.",
+            ),
+            click.option(
+                "--subject",
+                "subjects",
+                type=SUBJECT,
+                multiple=True,
+                required=new,
+                metavar="SUBJECT",
+                help=f"User:NAME, Group:NAME or McpToken:SHA256{before}; may be repeated.",
+            ),
+        ):
+            function = flag(function)
+        return function
+
+    return add
+
 
 @click.command("rbac", cls=Command, short_help="An RBAC definition: subjects and role bindings.")
 @click.argument("name", type=NAME, metavar="NAME", help="Name of the definition.")
-@click.option(
-    "--subject",
-    "subjects",
-    type=SUBJECT,
-    multiple=True,
-    required=True,
-    metavar="SUBJECT",
-    help="User:NAME, Group:NAME or McpToken:SHA256; may be repeated.",
-)
-@click.option(
-    "--roleBindings",
-    "--role-bindings",
-    "role_bindings",
-    type=BINDING,
-    multiple=True,
-    required=True,
-    metavar="BINDING",
-    help="role:ROLE,resource:RESOURCE, also with ,name:NAME or ,effect:deny; or action:OPERATION, also with ,name:PROJECT; "
-    "may be repeated.",
-)
-@old_binding_flag("--roleBindings")
+@definition_flags(new=True)
 @output_flag("name", "json", "yaml")
 @connection_flags
 def create_rbac(name: str, subjects: tuple[str, ...], role_bindings: tuple[str, ...], output: str | None) -> None:
