@@ -63,8 +63,8 @@ class Running:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["token"])
 
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
+    def stop(self, with_signal: int = signal.SIGTERM) -> int:
+        self.process.send_signal(with_signal)
         try:
             return self.process.wait(timeout=20)
         finally:
@@ -210,6 +210,16 @@ def test_a_number_too_large_to_pass_on_is_refused_and_harms_nobody(running: Runn
         refused = caller.post(f"{running.gateway}/mcp", content=poisoned, headers=headers, timeout=30)
         assert -32700 == refused.json()["error"]["code"]
         assert "result" in ask(caller, running.gateway, token, "tools/call", {"name": "notes__list_notes"}).json()
+
+
+def test_it_starts_without_a_refusal_in_the_audit_and_ends_without_a_word(tmp_path: Path) -> None:
+    for _ in range(2):
+        quickstart = start(tmp_path / "data")
+        with quickstart.admin() as admin:
+            refused = admin.get("/audit", params={"decision": "refused"}).json()["items"]
+            outcomes = {row["outcome"] for row in admin.get("/audit").json()["items"]}
+        assert (0, "") == (quickstart.stop(signal.SIGINT), (tmp_path / "stderr").read_text())
+        assert ([], {"ok"}) == (refused, outcomes)
 
 
 def test_a_second_quickstart_in_the_same_directory_is_refused(running: Running) -> None:

@@ -62,7 +62,8 @@ def quickstart(
 ) -> None:
     """Run everything in one process: control plane, gateway, a project with real MCP servers, and a token.
 
-    Prints how to connect Claude Code, curl and an SDK client, then one line for every decision.
+    Prints how to connect Claude Code, curl and an SDK client, then one line for every call
+    through the gateway and how it decided. The audit has all else: mcpctl get audit.
 
     Example: mcpctl quickstart --dir ./quickstart-data
     """
@@ -100,7 +101,7 @@ async def _run(
             _gateway_settings(gateway_listen, control_plane.address, directory, imported, hosts, seeded.credential_file),
             on_decision=DecisionLines(quiet=as_json),
         )
-        draining.append(app.state.gateway.drain)
+        draining.append(app.state.gateway.drain)  # known only now
         listener = Listener(app, *_address(gateway_listen))
         if as_json:
             line = {
@@ -116,15 +117,15 @@ async def _run(
         return [listener]
 
     screen: list[str] = []
-    draining: list[Callable[[], None]] = [lambda: drain(control)]
+    draining: list[Callable[[], None]] = []
 
-    def drain_all() -> None:
+    def drain_gateway() -> None:
         for each in draining:
             each()
 
     # Said once everything answers, so that whoever reads it can connect at once.
     ready = partial(_say, screen)
-    await run_until_signalled([control_plane, time], drain_all, gateway, ready)
+    await run_until_signalled([control_plane, time], lambda: drain(control), gateway, ready, drain_gateway)
 
 
 def _say(lines: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""What quickstart prints: how to connect, and then a line for every decision."""
+"""What quickstart prints: how to connect, and then a line for every call the gateway decided about."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ As admin (the password is in {directory / "admin-password"})
   mcpctl login --server {control_plane} --username admin --password-file {directory / "admin-password"}
   mcpctl get mcptokens -p demo
 
-Decisions, one a line (Ctrl-C ends everything):
+Calls through the gateway, one a line with how it decided (Ctrl-C ends everything):
 """  # noqa: E501 - a command line is copied whole
 
 

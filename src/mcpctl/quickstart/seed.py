@@ -6,13 +6,12 @@ Every step may find its work done already: the same directory can be started aga
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from mcpctl.client.http import ControlPlane, path_of
 from mcpctl.client.server_files import Imported
-from mcpctl.errors import Duplicate, InvalidSetting, NotFound, WrongPassword
+from mcpctl.errors import InvalidSetting, WrongPassword
 from mcpctl.server.command import private_file
 
 PROJECT: Final = "demo"
@@ -56,15 +55,17 @@ def seed(address: str, password: str, directory: Path, time_url: str, imported: 
             NOTES,
             *(one.body for one in imported),
         ]
+        # Looked at before it is written: a refusal would be the first thing the audit shows.
+        there = _names(admin, "servers")
         for body in servers:
-            try:
-                admin.post(path_of("servers"), body)
-            except Duplicate:
+            if body["name"] in there:
                 admin.put(path_of("servers", body["name"]), body)
+            else:
+                admin.post(path_of("servers"), body)
         names = [str(body["name"]) for body in servers]
-        try:
+        if PROJECT not in _names(admin, "projects"):
             admin.post(path_of("projects"), {"name": PROJECT, "servers": names})
-        except Duplicate:
+        else:
             attached = admin.get(path_of("projects", PROJECT))["servers"]
             for name in names:
                 if name not in attached:
@@ -74,12 +75,17 @@ def seed(address: str, password: str, directory: Path, time_url: str, imported: 
         return seeded
 
 
+def _names(admin: ControlPlane, kind: str) -> set[str]:
+    return {str(one["name"]) for one in admin.items(path_of(kind))}
+
+
 def _token(address: str, admin: ControlPlane, directory: Path, servers: Sequence[str]) -> str:
     kept = directory / "token"
     if (raw := _still_good(address, kept)) is not None:
         return raw
-    with suppress(NotFound):
-        admin.delete(path_of("mcptokens", TOKEN), {"project": PROJECT})
+    for old in admin.items(path_of("mcptokens"), {"project": PROJECT}):
+        if old["name"] == TOKEN:
+            admin.delete(path_of("mcptokens", old["id"]))
     body = {
         "name": TOKEN,
         "project": PROJECT,
@@ -94,7 +100,7 @@ def _token(address: str, admin: ControlPlane, directory: Path, servers: Sequence
 def _gateway(address: str, admin: ControlPlane, directory: Path) -> Path:
     kept = directory / "gateway-credential"
     if _still_good(address, kept) is None:
-        with suppress(Duplicate):
+        if GATEWAY_USER not in _names(admin, "users"):
             admin.post(path_of("users"), {"name": GATEWAY_USER, "service": True})
         admin.put(path_of("groups", "gateways", "members", GATEWAY_USER))
         session = admin.post(path_of("sessions"), {"user": GATEWAY_USER, "ttl": "never"})
