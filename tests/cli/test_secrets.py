@@ -211,7 +211,7 @@ def test_the_values_of_a_secret_come_from_files_input_and_variables_and_are_show
     ("flags", "said"),
     [
         ([], "--from-file: a secret needs a value"),
-        (["--from-file", "bearer"], "--from-file: 'bearer' has no '='"),
+        (["--from-file", "bearer"], "--from-file: 'bearer' is not KEY=FILE"),
         (["--from-file", "bearer=/nowhere"], "--from-file: /nowhere cannot be read"),
         (["--from-env", "bearer=NOT_SET_ANYWHERE"], "--from-env: the variable 'NOT_SET_ANYWHERE' is not set"),
         (["--from-env", "a=HOME", "--from-env", "a=HOME"], "--from-env: the key 'a' stands there twice"),
