@@ -88,7 +88,11 @@ async def test_the_guarded_server_does_what_the_policy_says_and_nothing_when_it_
         "role:view,resource:projects,name:library",
     )
     token = made(librarian.post("/mcptokens", {"name": "reader", "project": "library", "bindings": bindings}))
-    calls: tuple[tuple[str, dict[str, Any]], ...] = (("author", {"title": "emma"}), ("burn", {"title": "emma"}), ("nothing", {}))
+    calls: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("author", {"title": "emma"}),
+        ("burn", {"title": "emma"}),
+        ("nothing", {}),
+    )
     seen, said = await visit(shelf, token["token"], *calls)
     assert (["author", "titles"], ["Jane Austen", "Unknown tool: burn", "Unknown tool: nothing"]) == (seen, said)
 

@@ -217,7 +217,8 @@ DOORS = {
     "post_servers", "put_servers_id", "delete_servers_id",
     "post_projects", "put_projects_id", "delete_projects_id", "put_projects_id_servers_server", "delete_projects_id_servers_server",
     "post_gateway_audit", "post_gateway_status",
-    "post_authorize", "post_oauth2_introspect",
+    "post_authorize", "post_authorize_explain", "post_oauth2_introspect", "post_access_v1_evaluation", "post_access_v1_evaluations",
+    "post_access_v1_search_subject", "post_access_v1_search_resource", "post_access_v1_search_action",
 }  # fmt: skip
 """Every operation that is no GET. One that is new must be attacked as a door before it may stand here."""
 

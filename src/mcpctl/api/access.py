@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from functools import cache
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -14,7 +15,7 @@ from anyio import to_thread
 from starlette.requests import Request
 
 from mcpctl.api.control_plane import ControlPlane
-from mcpctl.errors import InvalidCredential, MissingCredential, StoreUnavailable
+from mcpctl.errors import InvalidCredential, MissingCredential, StoreUnavailable, WrongHost
 from mcpctl.services.principals import NotAuthenticated, Principal, authenticate
 from mcpctl.services.token_secret import hash_token, is_mcp_token, is_session
 
@@ -98,12 +99,21 @@ def source_of(request: Request, trusted_proxies: tuple[str, ...]) -> str:
 
 
 def base_url(request: Request, trusted_proxies: tuple[str, ...]) -> str:
-    """The address this was asked for at, without a path. The scheme is what a configured proxy says it was there."""
-    scheme = request.url.scheme
+    """The address this was asked for at, without a path. The scheme is what a configured proxy says it was there.
+
+    Raises:
+        WrongHost: the Host header is no host, and so nothing that could be sent back.
+    """
+    scheme, host = request.scope["scheme"], request.headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        raise WrongHost("the Host header must be a host and, if need be, a port")
     if request.client is not None and _is_trusted(request.client.host, trusted_proxies):
         said = request.headers.get("x-forwarded-proto", "").lower()
         scheme = said if said in ("http", "https") else scheme
-    return f"{scheme}://{request.url.netloc}"
+    return f"{scheme}://{host}"
+
+
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from time import time
 from typing import Annotated, TypeVar
@@ -11,6 +11,7 @@ from anyio import to_thread
 from pydantic import Discriminator, Field, Tag
 from sqlalchemy.orm import Session as Db
 from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
 
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.operations import Call, Decided, Operation
@@ -43,21 +44,35 @@ Asked = Annotated[
 
 
 async def about(
-    control: ControlPlane, call: Call, asker: Principal, subjects: Iterable[str], tell: Callable[[Known, Db], Told]
+    control: ControlPlane,
+    call: Call,
+    asker: Principal,
+    subjects: Iterable[str],
+    tell: Callable[[Known, Db], Told],
+    words: Collection[tuple[str, str, str]] | None = None,
 ) -> Told:
     """What ``tell`` makes of what is known of ``subjects``, who may be others than the asker.
+
+    ``words`` are all that it will ask, if that is known already.
 
     Raises:
         Forbidden: they are, and it may not ask about others.
         StoreUnavailable: that it asked cannot be written into the audit.
     """
     others = questions.require_asking(asker, subjects)
-    return await to_thread.run_sync(partial(_about, control, call, asker, others, tell))
+    return await to_thread.run_sync(partial(_about, control, call, asker, others, tell, words))
 
 
-def _about(control: ControlPlane, call: Call, asker: Principal, others: list[str], tell: Callable[[Known, Db], Told]) -> Told:
+def _about(
+    control: ControlPlane,
+    call: Call,
+    asker: Principal,
+    others: list[str],
+    tell: Callable[[Known, Db], Told],
+    words: Collection[tuple[str, str, str]] | None,
+) -> Told:
     with control.database.read() as db:
-        known = Known(db, control.policy, asker, others, time())
+        known = Known(db, control.policy, asker, others, time(), words)
         told = tell(known, db)
     control.asked_about.record(
         control.database, asker, others, source=call.source, request_id=call.request_id, revision=known.revision
@@ -91,10 +106,12 @@ def _about_everybody(control: ControlPlane, call: Call, asker: Principal, tell: 
 
 async def authorize(
     control: ControlPlane, _request: HttpRequest, call: Call, asker: Principal
-) -> wire.Verdict | list[wire.Verdict]:
+) -> Response | wire.Verdict | list[wire.Verdict]:
     """One answer to one question, or as many as there are questions, or as many as it takes."""
     body: wire.Question | list[wire.Question] | wire.Batch = call.body
     if isinstance(body, wire.Question):
+        if body.subject is None or body.subject == asker.subject:
+            return Response(questions.own_verdict(asker, body), media_type="application/json")
         return (await _verdicts(control, call, asker, [body], "all"))[0]
     if isinstance(body, wire.Batch):
         return await _verdicts(control, call, asker, body.questions, body.evaluate)
@@ -106,8 +123,8 @@ async def _verdicts(
 ) -> list[wire.Verdict]:
     if all(question.subject in (None, asker.subject) for question in asked):
         return questions.own_verdicts(asker, asked, until)
-    subjects = [question.subject or asker.subject for question in asked]
-    return await about(control, call, asker, subjects, lambda known, _: questions.verdicts(known, asker, asked, until))
+    subjects, words = [question.subject or asker.subject for question in asked], {questions.checked(one) for one in asked}
+    return await about(control, call, asker, subjects, lambda known, _: questions.verdicts(known, asker, asked, until), words)
 
 
 async def explain(control: ControlPlane, _request: HttpRequest, call: Call, asker: Principal) -> wire.Explanation:

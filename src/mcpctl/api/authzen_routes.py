@@ -30,7 +30,8 @@ LARGEST_PAGE: Final = 1000
 
 async def evaluate(control: ControlPlane, _request: HttpRequest, call: Call, asker: Principal) -> Response:
     """Section 6: one decision."""
-    (decision,) = await _decided(control, call, asker, [call.body], "execute_all")
+    body: wire.Evaluation = call.body
+    (decision,) = await _decided(control, call, asker, [(body.subject, body.action, body.resource)], "execute_all")
     return _answer(decision)
 
 
@@ -42,13 +43,14 @@ async def evaluate_many(control: ControlPlane, _request: HttpRequest, call: Call
 
 
 async def _decided(
-    control: ControlPlane, call: Call, asker: Principal, evaluations: Sequence[wire.Evaluation], semantic: str
+    control: ControlPlane, call: Call, asker: Principal, evaluations: Sequence[authzen.Evaluation], semantic: str
 ) -> list[dict[str, Any]]:
     asked, until = [authzen.read(one) for one in evaluations], authzen.SEMANTICS[semantic]
     subjects = [one.subject for one in asked if one.subject is not None]
     if all(subject == asker.subject for subject in subjects):
         return authzen.decided(Known.only(asker), asked, until)
-    return await about(control, call, asker, subjects, lambda known, _: authzen.decided(known, asked, until))
+    words = {one.words for one in asked if one.words is not None}
+    return await about(control, call, asker, subjects, lambda known, _: authzen.decided(known, asked, until), words)
 
 
 async def search_subjects(control: ControlPlane, _request: HttpRequest, call: Call, asker: Principal) -> Response:

@@ -94,20 +94,16 @@ def parse_json(raw: bytes) -> Any:
 
 
 def _depth(raw: bytes) -> int:
-    """How deeply brackets are nested that stand in no string."""
     depth = deepest = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", raw)):
-        if bracket in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        else:
-            depth -= 1
+    # Neither what is between quotation marks nor anything else but brackets says how deep it is: few bytes are left of many.
+    for byte in _STRING.sub(b"", raw).translate(None, _NO_BRACKETS):
+        depth += 1 if byte in b"[{" else -1
+        deepest = max(deepest, depth)
     return deepest
 
 
-_BRACKET: Final = re.compile(rb"[\[\]{}]")
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
-"""One that does not end goes to the end, so that no byte is looked at twice."""
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 def _members_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

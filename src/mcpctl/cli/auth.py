@@ -112,7 +112,8 @@ def explain(action: str, resource: str, name: str | None, subject: str | None, o
             for line in leg["lines"]:
                 print(printable(f"  {line['effect']}s: {line['binding']} for {line['subject']} ({line['origin']})"))
         if not found["allowed"]:
-            print(printable(f"\nmissing: {', '.join(found['missing'])}"))
+            print()
+            print(printable(f"missing: {', '.join(found['missing'])}"))
     return 0 if found["allowed"] is True else 1
 
 
@@ -175,8 +176,10 @@ def _list(subject: str | None, output: str | None) -> int:
         return 0
     _print_rights(found["subject"], found["groups"], found["rights"])
     if found["owner"]:
-        print(printable(f"\nand of this, what its owner may do too; within the project {found['project']}"))
-        print(printable(f"with the servers {', '.join(found['attached']) or 'none'}:\n"))
+        print()
+        print(printable(f"and of this, what its owner may do too; within the project {found['project']}"))
+        print(printable(f"with the servers {', '.join(found['attached']) or 'none'}:"))
+        print()
         _print_rights(found["owner"], found["ownerGroups"], found["ownerRights"])
         print("\nWhatever these lines say, a token will never:")
         for never in found["never"]:

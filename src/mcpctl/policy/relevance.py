@@ -7,7 +7,7 @@ false. Where it looks at who asks in any other way than by that one membership, 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from casbin.effect import AllowOverrideEffector, Effector
@@ -23,19 +23,23 @@ _EFFECTOR: Final = AllowOverrideEffector()
 _SOMEBODY: Final = "User:somebody"
 
 
-def relevant(model: PolicyModel, roles: Roles, action: str, resource: str, name: str) -> Could | None:
-    """What tells the lines that could speak of this from those that cannot; ``None`` where every line could."""
+def relevant(model: PolicyModel, roles: Roles, asked: Iterable[tuple[str, str, str]]) -> Could | None:
+    """What tells the lines that could speak of any of these (action, resource, name) from those that cannot.
+
+    ``None`` where every line could.
+    """
     matcher = model.compiled
-    if matcher is None or not _asks_only_for_membership(model.tree):
+    ordered_by_subject = "subjectPriority" in model.casbin["e"]["e"].value
+    if matcher is None or ordered_by_subject or not _asks_only_for_membership(model.tree):
         return None
-    fields, g2 = matcher.fields(WHOLE), roles.role_manager.has_link
+    questions, fields, g2 = tuple(asked), matcher.fields(WHOLE), roles.role_manager.has_link
     remembered: dict[tuple[str, str, str, str], bool] = {}
 
-    def matches(line: tuple[str, ...], member: bool) -> bool:
+    def matches(line: tuple[str, ...], words: tuple[str, str, str], member: bool) -> bool:
         run = Run(WHOLE, ((0, *(line[field] for field in fields)),))
         unsure = (Effector.INDETERMINATE,)
         try:
-            hits = matcher.evaluate(_EFFECTOR, unsure, (run,), _SOMEBODY, action, resource, name, lambda *_: member, g2)[1]
+            hits = matcher.evaluate(_EFFECTOR, unsure, (run,), _SOMEBODY, *words, lambda *_: member, g2)[1]
         except Exception:  # whoever asks about it will be told
             return True
         return bool(hits)
@@ -45,7 +49,8 @@ def relevant(model: PolicyModel, roles: Roles, action: str, resource: str, name:
         found = remembered.get(known)
         if found is None:
             line = (_SOMEBODY, role, res, of, eft, "")
-            found = remembered[known] = matches(line, True) or matches(line, False)
+            each = ((words, member) for words in questions for member in (True, False))
+            found = remembered[known] = any(matches(line, words, member) for words, member in each)
         return found
 
     return could

@@ -118,6 +118,8 @@ class Slice(casbin.Enforcer):  # type: ignore[misc]
         self.subject = subject
         self.groups = frozenset(groups)
         self._narrowed: dict[tuple[str, str, str], Narrowed] = {}
+        self.places: dict[tuple[str, str, str], tuple[bool, int | None]] = {}
+        """Of those that are alike: the answer, and the place of its line."""
         self._members = _Links(10, ((subject, group) for group in self.groups))
         super().__init__(_with_lines(model.casbin, rules, self._members, roles))
         for name, function in FUNCTIONS.items():
@@ -244,6 +246,30 @@ for _class, _base in ((Slice, casbin.Enforcer), (_Links, RoleManager)):
     for _name in dir(_base):
         if _name.lstrip("_").startswith(_CHANGING):
             setattr(_class, _name, _refused)
+
+
+class Alike(Slice):
+    """A slice whose lines say the same, one by one, as those of another that stands for it: so do its answers.
+
+    Only for models that look at who asks by membership alone (``mcpctl.policy.relevance``): building thousands of enforcers
+    that differ in nothing but a name would take longer than asking them.
+    """
+
+    def __init__(self, like: Slice, subject: str, groups: Iterable[str], rules: Sequence[Rule]) -> None:
+        """Answer as ``like`` does, in the words of these lines."""
+        self._like, self._places = like, like.places
+        self.policy_model, self.roles = like.policy_model, like.roles
+        self.subject = subject
+        self.groups = frozenset(groups)
+        self.rules = tuple(rules)
+
+    def ask(self, action: str, resource: str, name: str) -> Ruling:
+        """What the other one says, by the line of one's own that stands in the same place."""
+        found = self._places.get((action, resource, name))
+        if found is None:
+            allowed, rule = self._like.ask(action, resource, name)
+            found = self._places[action, resource, name] = allowed, None if rule is None else self._like.rules.index(rule)
+        return Ruling(found[0], None if found[1] is None else self.rules[found[1]])
 
 
 def _with_lines(template: Model, rules: Iterable[Rule], members: _Links, roles: Roles) -> Model:

@@ -34,7 +34,7 @@ def who_can(
     Raises:
         PolicyUnavailable: the model cannot be evaluated.
     """
-    for one in somebodies(db, policy, now, kinds, asked=asked):
+    for one in somebodies(db, policy, now, kinds, asked=[asked]):
         if decision := decide(one.authority, *asked):
             yield Able(one.kind, one.name, one.owner, decision)
 

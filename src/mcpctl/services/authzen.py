@@ -44,6 +44,10 @@ _TABLES: Final[dict[str, type[Server | Project | Secret | User | Group]]] = {
 }
 
 
+Evaluation = tuple[wire.Entity, wire.Action, wire.Entity]
+"""Subject, action and resource."""
+
+
 class Asked(NamedTuple):
     """One evaluation in our words; ``wrong`` is why it cannot be asked."""
 
@@ -61,10 +65,10 @@ def subject_of(entity: wire.Entity) -> str | None:
         return None
 
 
-def read(evaluation: wire.Evaluation) -> Asked:
+def read(evaluation: Evaluation) -> Asked:
     """An evaluation in the vocabulary's words."""
-    subject, resource = evaluation.subject, evaluation.resource
-    return _read(subject.type, subject.id, evaluation.action.name, resource.type, resource.id)
+    subject, action, resource = evaluation
+    return _read(subject.type, subject.id, action.name, resource.type, resource.id)
 
 
 @lru_cache(maxsize=4096)
@@ -89,18 +93,18 @@ def _no_subject(entity: wire.Entity) -> str:
     raise AssertionError
 
 
-def evaluations_of(body: wire.Evaluations) -> list[wire.Evaluation]:
+def evaluations_of(body: wire.Evaluations) -> list[Evaluation]:
     """Each evaluation with what it takes from the top (section 7.1.1); without any, the one that the top is.
 
     Raises:
         InvalidInput: a subject, action or resource stands in neither place.
     """
     parts: Sequence[wire.PartialEvaluation] = body.evaluations or [body]
-    found, errors = list[wire.Evaluation](), list[FieldError]()
+    found, errors = list[Evaluation](), list[FieldError]()
     for index, part in enumerate(parts):
         subject, action, resource = part.subject or body.subject, part.action or body.action, part.resource or body.resource
         if subject is not None and action is not None and resource is not None:
-            found.append(wire.Evaluation.model_construct(subject=subject, action=action, resource=resource))
+            found.append((subject, action, resource))
             continue
         where = f"evaluations.{index}." if body.evaluations else ""
         members = {"subject": subject, "action": action, "resource": resource}

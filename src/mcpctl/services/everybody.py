@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from operator import itemgetter
 from typing import Final, Literal, NamedTuple
@@ -21,7 +21,7 @@ from mcpctl.policy.decision import Authority
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.names import parse_subject
 from mcpctl.policy.relevance import Could
-from mcpctl.policy.slices import Rule, Slice
+from mcpctl.policy.slices import Alike, Rule, Slice
 from mcpctl.policy.vocabulary import ALLOW
 from mcpctl.store import policy_rules, revisions
 from mcpctl.store.policy_rules import Placed
@@ -48,6 +48,7 @@ class _Lines:
     stored: dict[str, list[Placed]]
     leave_out_empty: bool
     could: Could | None
+    shapes: dict[tuple[tuple[str, ...], ...], Slice] = field(default_factory=dict)
 
     def slice_of(self, everyone: list[str]) -> Slice | None:
         """The slice of the first of ``everyone``, the others are its groups. ``None`` if no line allows anything."""
@@ -55,11 +56,18 @@ class _Lines:
         if self.could is not None:
             filed = [line for line in filed if self.could(line.role, line.res, line.name, line.eft)]
         placed = [line for one in everyone for line in self.stored.get(one, ())]
-        if self.leave_out_empty and not any(rule.eft == ALLOW for rule in (*filed, *(rule for _, rule in placed))):
-            return None  # no model allows what no line allows (see mcpctl.policy.model)
         placed.sort(key=itemgetter(0))
         rules: list[Rule] = [*filed, *(rule for _, rule in placed)]
-        return Slice(self.policy.model, self.policy.roles, everyone[0], everyone[1:], rules)
+        if self.leave_out_empty and not any(rule.eft == ALLOW for rule in rules):
+            return None  # no model allows what no line allows (see mcpctl.policy.model)
+        if self.could is None:
+            return Slice(self.policy.model, self.policy.roles, everyone[0], everyone[1:], rules)
+        shape = tuple(rule[1:5] for rule in rules)
+        like = self.shapes.get(shape)
+        if like is None:
+            like = self.shapes[shape] = Slice(self.policy.model, self.policy.roles, everyone[0], everyone[1:], rules)
+            return like
+        return Alike(like, everyone[0], everyone[1:], rules)
 
 
 def somebodies(
@@ -68,7 +76,7 @@ def somebodies(
     now: float,
     kinds: Collection[Kind] = KINDS,
     only: Collection[str] | None = None,
-    asked: tuple[str, str, str] | None = None,
+    asked: Collection[tuple[str, str, str]] | None = None,
 ) -> Iterator[Somebody]:
     """Everybody of these kinds, by kind and name.
 
@@ -80,14 +88,14 @@ def somebodies(
         now: Unix seconds; a token that has ended by then is nobody.
         kinds: users, groups, tokens.
         only: subjects to look for, and none besides.
-        asked: the one question (action, resource, name) they will be asked; lines that cannot speak of it are left out then.
+        asked: all they will be asked (action, resource, name); lines that cannot speak of any of it are left out then.
     """
     named = None if only is None else _Named.of(only)
     revision = revisions.current(db)
     tokens = _tokens(db, now, named) if "mcptoken" in kinds else []
     users = _users(db, named, {token.owner_id for token in tokens})
     groups = _groups_of_users(db, policy, users, everybody=named is None)
-    could = None if asked is None else relevance.relevant(policy.model, policy.roles, *asked)
+    could = None if asked is None else relevance.relevant(policy.model, policy.roles, asked)
     stored = policy_rules.by_subject(db, None if named is None else named.with_lines(users, groups), could)
     lines = _Lines(policy, stored, named is None, could)
     if "user" in kinds:

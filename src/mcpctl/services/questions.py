@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -24,6 +24,10 @@ Until = Literal["all", "until_deny", "until_permit"]
 
 ONE_BY_ONE: Final = 3
 """Subjects up to which each is read by itself; more are read together."""
+
+
+FEW_WORDS: Final = 8
+"""Questions up to which only the lines that speak of one of them are read."""
 
 
 def checked(question: wire.Question | wire.WhoCanQuery) -> tuple[str, str, str]:
@@ -63,6 +67,19 @@ def own_verdicts(asker: Principal, questions: Iterable[wire.Question], until: Un
     return [verdict(one) for one in until_one(until, (decide(asker.authority, *words) for words in asked))]
 
 
+def own_verdict(asker: Principal, question: wire.Question) -> bytes:
+    """The answer about the asker itself, as JSON. Written once for each decision that is remembered.
+
+    Raises:
+        InvalidInput: a word of it is not of the vocabulary.
+    """
+    decision = decide(asker.authority, *checked(question))
+    written: bytes | None = decision.__dict__.get("written")
+    if written is None:
+        written = decision.__dict__["written"] = verdict(decision).model_dump_json(by_alias=True).encode()
+    return written
+
+
 def until_one(until: Until, answers: Iterable[Decision]) -> Iterator[Decision]:
     """All of ``answers``, or those up to and with the first no, or the first yes."""
     for answer in answers:
@@ -86,14 +103,25 @@ def require_asking(asker: Principal, subjects: Iterable[str]) -> list[str]:
 class Known:
     """Whom questions of one request are about: each subject is read once, in one snapshot, and may be nobody."""
 
-    def __init__(self, db: Db, policy: PolicyFiles, asker: Principal, others: list[str], now: float) -> None:
-        """Read the ``others``; the asker is known."""
+    def __init__(
+        self,
+        db: Db,
+        policy: PolicyFiles,
+        asker: Principal,
+        others: list[str],
+        now: float,
+        words: Collection[tuple[str, str, str]] | None = None,
+    ) -> None:
+        """Read the ``others``; the asker is known. ``words`` are all that will be asked, if that is known already."""
         self.revision = revisions.current(db)
         self._authorities: dict[str, Authority | None] = dict.fromkeys(others)
+        self._words: frozenset[tuple[str, str, str]] | None = None
         if len(others) <= ONE_BY_ONE:
             self._authorities.update((subject, _authority(db, policy, subject, now)) for subject in others)
         else:
-            found = somebodies(db, policy, now, only=others)
+            few = words is not None and len(words) <= FEW_WORDS
+            self._words = frozenset(words) if few and words is not None else None
+            found = somebodies(db, policy, now, only=others, asked=self._words)
             self._authorities.update((one.authority.subject, one.authority) for one in found)
         self._authorities[asker.subject] = asker.authority
 
@@ -102,11 +130,14 @@ class Known:
         """The asker alone, which takes no database."""
         known = cls.__new__(cls)
         known.revision, known._authorities = asker.authority.revision, {asker.subject: asker.authority}
+        known._words = None
         return known
 
     def decide(self, subject: str, action: str, resource: str, name: str) -> Decision:
         """The answer about one of them. Nobody may do anything."""
         authority = self._authorities[subject]
+        if self._words is not None and (action, resource, name) not in self._words:
+            raise ValueError("only the lines that speak of what was to be asked have been read")
         if authority is None:
             return Decision(False, subject, action, resource, name, revision=self.revision)
         return decide(authority, action, resource, name)
