@@ -56,7 +56,7 @@ STATE = re.compile(
     r"|needs it|it does not go with|is an operation: ask|is not an operation|is not an action|it is none that a page"
     r"|the gateway sets this header itself|stands there twice|a token is given|has no password|old password"
     r"|it is .* in the path|name the tool|unknown role|nothing to change|bindings only allow|it must be http://"
-    r"|it must be a whole number"
+    r"|it must be a whole number|the secret has no such key|nothing would be left|a server sends it as a header"
 )
 """What no schema can say: references to what is not there, members that need or exclude each other, cursors, spellings;
 and 1.0, which is an integer there and none here."""
