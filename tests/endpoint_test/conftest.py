@@ -11,8 +11,10 @@ import pytest
 from mcpctl.endpoint_test.catalog import chosen
 from mcpctl.endpoint_test.options import Options
 from mcpctl.endpoint_test.runner import Report, run
+from tests.cli.conftest import mcpctl  # noqa: F401 - fixture
 from tests.endpoint_test.messages import EXPIRED, GOOD, SECOND, slug
 from tests.endpoint_test.serving import Reference
+from tests.gateway.conftest import gateway_control_plane, gateway_credential, time_url, world  # noqa: F401 - fixtures
 from tests.gateway.upstreams import served
 
 CALLS: dict[str, dict[str, Any]] = {"echo": {"region": "eu"}, "ask": {}}

@@ -40,6 +40,8 @@ class HandshakeEra(Calls):
     def initialize(self, asked: Asked) -> Answer:
         if self.has("no legacy era"):
             raise Wrong(asked, -32601, 404, {"supported": [MODERN]})
+        if self.has("no legacy era without a word"):
+            raise Wrong(asked, -32601, 404)
         wanted = asked.params.get("protocolVersion")
         settled = wanted if wanted in HANDSHAKE or self.has("any version promised") else LEGACY
         if self.has("version of its own") and wanted == "2025-06-18":

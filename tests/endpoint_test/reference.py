@@ -49,6 +49,11 @@ class Endpoint(ModernEra, HandshakeEra):
         if self.has("redirect abroad"):
             raise Answer(307, None, {"location": "http://localhost:9/mcp"})
         self.authenticate(asked, base)
+        if self.has("echoes the bearer"):
+            said = {"code": -32603, "message": f"no use for {asked.header('authorization')} {asked.header('x-secret')}"}
+            raise Answer(400, {"jsonrpc": "2.0", "id": None, "error": said}, {"set-cookie": f"a={asked.who}"})
+        if self.has("no endpoint"):
+            raise Answer(200, b"<html>Welcome</html>", {"content-type": "text/html"})
         origin, host = asked.header("origin"), asked.header("host") or ""
         if origin and not self.has("foreign origin") and origin != "null":
             raise Answer(403)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.endpoint_test.messages import PAGE, Answer, Asked, State, Wrong, notification
+from tests.endpoint_test.messages import PAGE, SECOND, Answer, Asked, State, Wrong, notification
 
 
 class Calls(State):
     """``tools/call``, and pages of ``tools/list``."""
 
     def page(self, asked: Asked, tools: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.has("hides but serves") and asked.who == SECOND:
+            return {"tools": []}
         cursor, turn, start = asked.params.get("cursor"), self.lists % len(tools), 0
         if cursor is None:
             self.lists += 1

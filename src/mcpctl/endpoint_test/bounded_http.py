@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from time import monotonic
 from typing import Any, Final
 
@@ -147,7 +148,7 @@ class BoundedHttp:
             exchange.method,
             URL(exchange.url, encoded=True),
             headers=list(exchange.headers),
-            data=exchange.body or None,
+            data=BytesIO(exchange.body) if exchange.body else None,
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             allow_redirects=False,
             trace_request_ctx=connection,

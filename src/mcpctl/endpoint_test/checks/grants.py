@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from mcpctl.endpoint_test.check import Finding, Level, check, failed, noted, passed, skipped
@@ -121,7 +122,8 @@ def _needing(tool: dict[str, Any]) -> str:
 
 
 def _without(exchange: Exchange, name: str) -> tuple[int, str]:
-    return exchange.status, str(exchange.error).replace(name, "NAME")
+    # As a word of its own: a tool may be called 'now', which is also in 'unknown'.
+    return exchange.status, re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "NAME", str(exchange.error))
 
 
 @check(

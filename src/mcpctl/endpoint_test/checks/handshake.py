@@ -140,7 +140,7 @@ async def tools(endpoint: Endpoint) -> Finding:
 
 @check(
     "E3-unknown-method",
-    "An unknown method is answered as such",
+    "In the handshake era an unknown method is answered as such",
     Level.FAIL,
     "JSON-RPC 2.0 section 5.1: -32601",
     "Answer with error -32601.",
