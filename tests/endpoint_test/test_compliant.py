@@ -138,4 +138,4 @@ def program(python: str, script: str, directory: Path, *arguments: str) -> Itera
             until(lambda: accepts(port), 60)
             yield f"http://127.0.0.1:{port}/mcp"
         finally:
-            process.terminate()
+            process.kill()  # a stream that its server never ends would keep it for ever
