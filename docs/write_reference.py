@@ -12,6 +12,7 @@ import click
 
 from mcpctl import errors, settings
 from mcpctl.api.app import OPERATIONS
+from mcpctl.endpoint_test.catalog import CHECKS
 from mcpctl.main import cli
 from mcpctl.policy import files, vocabulary
 from mcpctl.policy.decision import TOKEN_NEVER_IN_WORDS
@@ -170,12 +171,33 @@ def _plain(command: click.Command, context: click.Context) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", formatter.getvalue()).rstrip()
 
 
+def checks_page() -> str:
+    """Every check of ``mcpctl test mcp``."""
+
+    def cell(text: str) -> str:
+        return text.replace("|", "\\|").replace("<", "&lt;")
+
+    rows = "\n".join(
+        f"| `{one.id}` | {one.severity} | {cell(one.title)} | {cell(one.clause)} | {', '.join(one.depends)} |" for one in CHECKS
+    )
+    return f"""# Checks of `mcpctl test mcp`
+
+{len(CHECKS)} checks, in the order they are reported. Severity is the worst a check comes to. One is skipped when a check
+it depends on does not pass. `mcpctl test mcp --explain CHECK` adds what to do. [How to use it](test-mcp.md).
+
+| check | severity | what is true when it passes | clause | depends on |
+|---|---|---|---|---|
+{rows}
+"""
+
+
 PAGES = {
     "errors.md": errors_page,
     "settings.md": settings_page,
     "vocabulary.md": vocabulary_page,
     "api.md": api_page,
     "commands.md": commands_page,
+    "checks.md": checks_page,
 }
 
 

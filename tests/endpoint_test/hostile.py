@@ -32,16 +32,16 @@ def discovered(message: dict[str, Any]) -> bytes:
     return result(message, supportedVersions=["2026-07-28"], capabilities={"tools": {}})
 
 
-def listing(tools: Callable[[int], Any]) -> Answers:
+def listing(tools: Callable[[int, str], Any]) -> Answers:
     """Right in all but what its tools are."""
     numbers = itertools.count()
 
-    async def answers(message: dict[str, Any], _: str) -> AsyncIterator[bytes]:
+    async def answers(message: dict[str, Any], base: str) -> AsyncIterator[bytes]:
         method = message.get("method")
         if method == "server/discover":
             yield whole(discovered(message))
         elif method == "tools/list":
-            yield whole(result(message, **tools(next(numbers))))
+            yield whole(result(message, **tools(next(numbers), base)))
         elif method == "tools/call":
             yield whole(result(message, content=[], structuredContent={"a": ["x"] * 50}))
         else:
@@ -120,26 +120,20 @@ WAYS: dict[str, Answers] = {
     "to-metadata-service": same(
         whole(b"", b'www-authenticate: Bearer resource_metadata="http://169.254.169.254/latest"\r\n', status=b"401 No")
     ),
+    "to-a-private-address": same(
+        whole(b"", b'www-authenticate: Bearer resource_metadata="https://169.254.169.254/latest"\r\n', status=b"401 No")
+    ),
     "to-a-file": same(whole(b"", b'www-authenticate: Bearer resource_metadata="file:///etc/passwd"\r\n', status=b"401 No")),
-    "endless-pages": listing(lambda number: {"tools": [tool()], "nextCursor": f"c{number}"}),
-    "ten-thousand-tools": listing(lambda _: {"tools": [{"name": 1, "inputSchema": 7}] * 10_000}),
-    "ref-to-the-network": listing(
-        lambda _: {
-            "tools": [
-                tool(
-                    inputSchema={"type": "object", "$ref": "http://127.0.0.1:1/x"},
-                    outputSchema={"$ref": "http://127.0.0.1:1/x"},
-                )
-            ]
-        }
-    ),
-    "ref-to-itself": listing(lambda _: {"tools": [tool(outputSchema={"type": "object", "$ref": "#"})]}),
+    "endless-pages": listing(lambda number, _: {"tools": [tool()], "nextCursor": f"c{number}"}),
+    "ten-thousand-tools": listing(lambda *_: {"tools": [{"name": 1, "inputSchema": 7}] * 10_000}),
+    "ref-to-the-network": listing(lambda _, base: {"tools": [tool(outputSchema={"$ref": f"{base}/fetched"})]}),
+    "ref-to-itself": listing(lambda *_: {"tools": [tool(outputSchema={"type": "object", "$ref": "#"})]}),
     "billion-laughs": listing(
-        lambda _: {"tools": [tool(outputSchema={"type": "object", "$ref": "#/$defs/l0", "$defs": {**LAUGHS, "l40": {}}})]}
+        lambda *_: {"tools": [tool(outputSchema={"type": "object", "$ref": "#/$defs/l0", "$defs": {**LAUGHS, "l40": {}}})]}
     ),
-    "slow-pattern": listing(lambda _: {"tools": [tool(outputSchema=SLOW_PATTERN)]}),
+    "slow-pattern": listing(lambda *_: {"tools": [tool(outputSchema=SLOW_PATTERN)]}),
     "huge-schema": listing(
-        lambda _: {
+        lambda *_: {
             "tools": [tool(inputSchema={"type": "object", "properties": {f"p{n}": {"type": "x"} for n in range(20_000)}})]
         }
     ),
@@ -148,7 +142,7 @@ WAYS: dict[str, Answers] = {
 
 @contextmanager
 def hostile_server() -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """The address, and who asked with which bearer: the Host and the Authorization of each request."""
+    """The address, and what was asked: the Host and the path of each request."""
     heard: list[tuple[str, str]] = []
     loop = asyncio.new_event_loop()
     ready = threading.Event()
@@ -167,7 +161,7 @@ def hostile_server() -> Iterator[tuple[str, list[tuple[str, str]]]]:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head.splitlines()[1:])}
             body = await reader.readexactly(int(headers.get("content-length", "0")))
-            heard.append((headers.get("host", ""), headers.get("authorization", "")))
+            heard.append((headers.get("host", ""), head.split(" ", 2)[1]))
             try:
                 message = json.loads(body or b"{}")
             except (ValueError, RecursionError):

@@ -66,6 +66,7 @@ class State:
     sick: bool = False
     listening: bool = False
     under_way: list[Any] = field(default_factory=list)
+    called: list[str] = field(default_factory=list)
 
     def has(self, name: str) -> bool:
         return self.defect == name

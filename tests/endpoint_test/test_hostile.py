@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from time import monotonic
 import pytest
 
 from mcpctl.endpoint_test.check import Level
-from mcpctl.endpoint_test.options import RUN_FACTOR
+from mcpctl.endpoint_test.endpoint import Endpoint
+from mcpctl.endpoint_test.options import RUN_FACTOR, Options
 from mcpctl.endpoint_test.reports import junit, table
 from tests.endpoint_test.conftest import judge
 from tests.endpoint_test.hostile import WAYS, hostile_server
@@ -51,18 +53,55 @@ def test_no_token_reaches_another_host(hostile: Hostile) -> None:
 
 
 def test_what_a_schema_refers_to_is_never_fetched(hostile: Hostile) -> None:
-    report = judge(f"{hostile[0]}/ref-to-the-network/mcp", calls={"a": {}}, timeout=TIMEOUT)
+    address, heard = hostile
+    heard.clear()
+    report = judge(f"{address}/ref-to-the-network/mcp", calls={"a": {}}, timeout=TIMEOUT)
     said = {one.check.id: one.said for one in report.outcomes if one.level in (Level.FAIL, Level.WARN)}
-    assert "http://127.0.0.1:1/x" in said["T3-references"]
+    assert "/fetched" in said["T3-references"]
     assert "could not be validated" in said["K2-structured"]
+    assert [] == [path for _, path in heard if "fetched" in path]
 
 
-@pytest.mark.parametrize("way", ["to-metadata-service", "to-a-file"])
-def test_metadata_is_not_looked_for_in_private_places(way: str, hostile: Hostile) -> None:
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("to-metadata-service", "it is not asked over plain http"),
+        ("to-a-private-address", "its address is not public"),
+        ("to-a-file", "no address of a document"),
+    ],
+)
+def test_metadata_is_not_looked_for_in_private_places(way: str, said: str, hostile: Hostile) -> None:
     report = judge(f"{hostile[0]}/{way}/mcp", timeout=TIMEOUT)
-    said = {one.check.id: one.said for one in report.outcomes}
-    assert "no answer (" in said["B2-metadata"]
-    assert "it is not asked over plain http" in said["B2-metadata"] or "no address of a document" in said["B2-metadata"]
+    assert said in {one.check.id: one.said for one in report.outcomes}["B2-metadata"]
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("gigantic", "the answer is larger than 4194304 bytes"),
+        ("endless-body", "the answer is larger than 4194304 bytes"),
+        ("endless-events", "the stream has more than 1000 events"),
+        ("deep-objects", "it is nested deeper than 100 levels"),
+        ("many-values", "it holds more than 200000 values"),
+        ("bomb", "it is compressed, although that was not accepted"),
+    ],
+)
+def test_what_is_too_much_is_not_read(way: str, said: str, hostile: Hostile) -> None:
+    report = judge(f"{hostile[0]}/{way}/mcp", ("D1-era",), timeout=2.0)
+    shown = [one.received for outcome in report.outcomes for one in outcome.shown]
+    assert any(said in one for one in shown), shown
+
+
+def test_credentials_are_never_sent_to_another_origin() -> None:
+    async def send() -> None:
+        endpoint = Endpoint(Options("https://mcp.example.com/mcp", TOKEN))
+        try:
+            await endpoint.send(None, "GET", url="https://mcp.example.org/mcp")
+        finally:
+            await endpoint.close()
+
+    with pytest.raises(AssertionError, match="credentials stay"):
+        asyncio.run(send())
 
 
 def test_memory_is_bounded(hostile: Hostile) -> None:

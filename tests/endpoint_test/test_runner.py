@@ -12,12 +12,14 @@ import pytest
 from mcpctl.endpoint_test.catalog import BY_ID, CHECKS, FAMILIES
 from mcpctl.endpoint_test.check import Finding, Level
 from mcpctl.endpoint_test.checks import reach
-from mcpctl.endpoint_test.endpoint import Endpoint
+from mcpctl.endpoint_test.endpoint import NO_SUCH_TOOL, Endpoint
 from mcpctl.endpoint_test.official_schemas import REVISIONS, SCHEMAS
 from mcpctl.endpoint_test.options import Load, Options
 from mcpctl.endpoint_test.reports import json_document, junit, sarif, table
 from tests.endpoint_test.conftest import fully, judge
 from tests.endpoint_test.messages import GOOD
+from tests.endpoint_test.serving import Reference
+from tests.gateway.upstreams import served
 
 OFFICIAL = {
     "2025-11-25": "4e01628360a2149892eab8f298ceee626d24a58862184eb8ec85d95b8f353e31",
@@ -100,6 +102,16 @@ def test_plain_http_to_another_machine_is_a_warning() -> None:
 
     found = asyncio.run(once())
     assert Level.WARN is found.level
+
+
+def test_nothing_is_called_that_was_not_named() -> None:
+    app = Reference()
+    with served(app) as address:
+        fully(address, calls={})
+        unnamed = set(app.endpoints["none"].called)
+        fully(address, calls={"ask": {}})
+    assert {NO_SUCH_TOOL} == unnamed
+    assert {NO_SUCH_TOOL, "ask"} == set(app.endpoints["none"].called)
 
 
 def test_no_report_shows_a_secret_even_if_the_server_sends_it_back(reference: str) -> None:

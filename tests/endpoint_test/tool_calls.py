@@ -32,6 +32,7 @@ class Calls(State):
     async def call(self, asked: Asked, complete: dict[str, Any], unknown: int) -> Answer:
         modern = "resultType" in complete
         name, arguments = asked.params.get("name"), asked.params.get("arguments") or {}
+        self.called.append(str(name))
         if name not in ("echo", "ask"):
             if self.has("unknown tool is a result" if modern else "legacy unknown tool is a result"):
                 return self.told(asked, {**complete, "content": [], "isError": True})
