@@ -7,27 +7,26 @@ about the same name. A refused tool and one that does not exist answer alike.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import structlog
 
 from mcpctl.errors import Problem
 from mcpctl.policy.decision import Authority, Decision
-from mcpctl.wire.shapes import rfc3339
+from mcplocal.call_events import CallEvents, CallOutcome
 from mcplocal.catalog import ServerSpec
 from mcplocal.control.audit_spool import AuditSpool
 from mcplocal.discovery import Discovery
 from mcplocal.gate import Caller
-from mcplocal.json_text import shown, write
+from mcplocal.json_text import write
 from mcplocal.param_headers import headers_for, mismatch
 from mcplocal.recent import Recent
 from mcplocal.settings import Settings
 from mcplocal.tools import Tool
-from mcplocal.ulids import new_ulid
 from mcplocal.upstream.answers import Answer, Notify, UpstreamFailed
 from mcplocal.upstream.era import Call
 from mcplocal.upstream.pool import Pool
@@ -36,11 +35,9 @@ from mcplocal.wire import INTERNAL_ERROR, Era
 
 log = structlog.get_logger(__name__)
 
-CallOutcome = Literal["ok", "tool_error", "refused", "upstream_error", "cancelled"]
 OnDecision = Callable[[Mapping[str, Any]], None]
 
 SHOWN_NAME: Final = 128
-LONGEST_TOOL: Final = 512
 REMEMBERED_LISTS: Final = 256
 
 
@@ -101,7 +98,6 @@ class _Trace:
     why: str | None = None
     response_size: int = 0
     stopped: bool = False
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
     begun: float = field(default_factory=monotonic)
 
     def unknown(self) -> UnknownTool:
@@ -109,35 +105,6 @@ class _Trace:
         identity = self.caller.identity
         who = f"the token {identity.token_name!r}" if identity.is_token else identity.subject
         return UnknownTool(f"Unknown tool: {who} has no tool {self.call.name[:SHOWN_NAME]!r}")
-
-    def event(self) -> dict[str, Any]:
-        """The shape of ``POST /api/v1/gateway/audit``; never arguments, never results."""
-        identity, decision = self.caller.identity, self.decision
-        reason = self.why or (decision.reason if decision is not None else "there is no such tool on this endpoint")
-        return {
-            "id": new_ulid(),
-            "at": rfc3339(self.at),
-            "subject": identity.subject,
-            "user": identity.user,
-            "tokenName": identity.token_name,
-            "tokenSha": identity.token_sha,
-            "project": self.caller.project,
-            "server": self.tool.ref.server if self.tool is not None else None,
-            "tool": self.tool.ref.tool if self.tool is not None else shown(self.call.name, LONGEST_TOOL),
-            "method": "tools/call",
-            "allowed": bool(decision) and self.outcome != "refused",
-            "reason": reason[:2000],
-            "rule": str(decision.rule)[:1000] if decision is not None and decision.rule is not None else None,
-            "origin": decision.origin if decision is not None else None,
-            "revision": decision.revision if decision is not None else self.caller.authority.revision,
-            "decisionId": decision.id if decision is not None else None,
-            "durationMs": round((monotonic() - self.begun) * 1000, 2),
-            "requestBytes": self.call.size,
-            "responseBytes": self.response_size,
-            "outcome": self.outcome,
-            "source": self.call.source,
-            "requestId": self.call.request_id,
-        }
 
 
 class Router:
@@ -168,6 +135,7 @@ class Router:
         self._vigil = vigil
         self._audit = audit
         self._on_decision = on_decision
+        self._events = CallEvents()
         self._lists: Recent[tuple[Authority, Era, tuple[int, ...]], str] = Recent(REMEMBERED_LISTS)
 
     async def list_tools(self, caller: Caller, renew: Renew, era: Era) -> str:
@@ -294,11 +262,23 @@ class Router:
         return spec
 
     def _leave(self, trace: _Trace) -> None:
-        event = trace.event()
+        call = trace.call
+        event = self._events.write(
+            trace.caller,
+            trace.tool.ref if trace.tool is not None else call.name,
+            trace.decision,
+            trace.outcome,
+            trace.why,
+            took_ms=(monotonic() - trace.begun) * 1000,
+            request_bytes=call.size,
+            response_bytes=trace.response_size,
+            source=call.source,
+            request_id=call.request_id,
+        )
         self._audit.note(event)
         if self._on_decision is not None:
             try:
-                self._on_decision(event)
+                self._on_decision(json.loads(event))
             except Exception:
                 log.exception("on_decision failed")
 

@@ -228,7 +228,7 @@ async def server(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterat
 
 
 async def _asked(client: HttpClient, port: int) -> bytes:
-    response = await client.send(Target.of(f"http://127.0.0.1:{port}/mcp"), REQUEST)
+    response = await client.send(Target.of(f"http://127.0.0.1:{port}/mcp"), REQUEST, None)
     try:
         return await response.body(1 << 20)
     finally:
@@ -314,7 +314,7 @@ async def test_an_address_outside_the_allowed_networks_is_not_connected_to_howev
     async with server(serve) as port:
         client = HttpClient(NetworkGuard(), 5)
         with pytest.raises(UpstreamFailed, match="may not connect there") as failure:
-            await client.send(Target.of(f"http://{host}:{port}/mcp"), REQUEST)
+            await client.send(Target.of(f"http://{host}:{port}/mcp"), REQUEST, None)
         assert (failure.value.lasting, failure.value.sent, connections) == (True, False, 0)
 
 
@@ -328,10 +328,10 @@ async def test_plain_text_where_tls_is_due_and_nobody_where_somebody_is_due_are_
     client = HttpClient(LOOPBACK, 5)
     async with server(serve) as port:
         with pytest.raises(UpstreamFailed, match="TLS") as failure:
-            await client.send(Target.of(f"https://127.0.0.1:{port}/mcp"), REQUEST)
+            await client.send(Target.of(f"https://127.0.0.1:{port}/mcp"), REQUEST, None)
         assert not failure.value.sent
     with pytest.raises(UpstreamFailed, match="nothing accepts connections") as failure:
-        await client.send(Target.of(f"http://127.0.0.1:{port}/mcp"), REQUEST)
+        await client.send(Target.of(f"http://127.0.0.1:{port}/mcp"), REQUEST, None)
     assert not failure.value.sent
 
 

@@ -10,21 +10,22 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from ulid import ULID
 
 from mcpctl.errors import InvalidInput, Problem
 from mcplocal.control.control_plane import ControlPlane
-from mcplocal.json_text import NotJson, read, write
+from mcplocal.json_text import NotJson, read
 
 log = structlog.get_logger(__name__)
 
-Event = Mapping[str, Any]
+Event = str
+"""A call event as JSON text, see ``mcplocal.call_events``."""
 
 BATCH: Final = 500
 EVERY: Final = 0.5
@@ -133,7 +134,7 @@ class AuditSpool:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "ab") as stream:
-                stream.write(b"".join(write(event).encode() + b"\n" for event in batch))
+                stream.write("".join(f"{event}\n" for event in batch).encode())
             if file.name == self._own_file and file.stat().st_size > ON_DISK // 16:
                 self._own_file = f"{ULID()}.jsonl"
         except OSError as error:
@@ -160,7 +161,6 @@ def _events_of(file: Path) -> list[Event]:
     with suppress(OSError):
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(NotJson):
-                event = read(line, unique=False)
-                if isinstance(event, dict):
-                    events.append(event)
+                if isinstance(read(line, unique=False), dict):
+                    events.append(line)
     return events

@@ -16,6 +16,7 @@ from mcpctl.errors import Forbidden, InvalidInput, InvalidSetting, NotFound, Una
 from mcpctl.wire.gateway import Slices, Upstreams
 from mcpctl.wire.tokens import Introspection
 from mcplocal.event_stream import EventReader, EventTooLong
+from mcplocal.json_text import write
 from mcplocal.settings import Settings
 from mcplocal.wire import IMPLEMENTATION
 
@@ -119,13 +120,14 @@ class ControlPlane:
         """
         return await self._shape(Upstreams, "GET", "/api/v1/gateway/upstreams", query={"project": project})
 
-    async def send_audit(self, gateway: str, events: Sequence[Mapping[str, Any]]) -> None:
-        """Hand over call events. The same event may be sent again.
+    async def send_audit(self, gateway: str, events: Sequence[str]) -> None:
+        """Hand over call events, each as JSON text. The same event may be sent again.
 
         Raises:
             InvalidInput: the control plane will never take this batch.
         """
-        await self._call("POST", "/api/v1/gateway/audit", json={"gateway": gateway, "events": events})
+        body = f'{{"gateway":{write(gateway)},"events":[{",".join(events)}]}}'
+        await self._call("POST", "/api/v1/gateway/audit", body=body.encode())
 
     async def send_status(self, gateway: str, instances: Sequence[Mapping[str, Any]]) -> None:
         """Report how each server is reached."""
@@ -171,6 +173,7 @@ class ControlPlane:
         bearer: str | None = None,
         query: Mapping[str, str] | None = None,
         json: Any = None,
+        body: bytes | None = None,
         patience: aiohttp.ClientTimeout | None = None,
     ) -> aiohttp.ClientResponse:
         """The response. With the gateway's own bearer, a 401 makes the credential be read again, once."""
@@ -180,9 +183,18 @@ class ControlPlane:
         extra: dict[str, Any] = {"timeout": patience} if patience is not None else {}
         while True:
             headers = {"Authorization": f"Bearer {bearer if bearer is not None else self._credential.bearer}"}
+            if body is not None:
+                headers["Content-Type"] = "application/json"
             try:
                 response = await self._http.request(
-                    method, self._base + path, params=query, json=json, headers=headers, allow_redirects=False, **extra
+                    method,
+                    self._base + path,
+                    params=query,
+                    json=json,
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    **extra,
                 )
             except (aiohttp.ClientError, OSError) as error:
                 raise Unreachable(f"the control plane does not answer: {type(error).__name__}") from None

@@ -26,7 +26,7 @@ from mcplocal.upstream import era as eras
 from mcplocal.upstream.answers import Answer, Message, Note, UpstreamFailed, read_message
 from mcplocal.upstream.era import Call
 from mcplocal.upstream.http_client import HttpClient, Target
-from mcplocal.upstream.http_exchange import Response
+from mcplocal.upstream.http_exchange import Deadline, Response
 from mcplocal.wire import Era
 
 log = structlog.get_logger(__name__)
@@ -128,20 +128,19 @@ class HttpConnection:
             UpstreamFailed: there is no answer.
         """
         self.busy += 1
+        # Connecting and shaking hands have limits of their own; what is sent has this one, the second time too.
+        deadline = Deadline(asyncio.get_running_loop().time() + call.timeout, call.timeout)
         try:
-            async with asyncio.timeout(call.timeout):
-                link = await self._linked()
-                try:
-                    return await self._send(link, call)
-                except _Rejected as rejected:
-                    if self._link is link:
-                        self._link = None
-                    anew = await self._linked()
-                    if anew.era is Era.MODERN and link.era is Era.MODERN:
-                        return self._refusal(rejected.reply, Era.MODERN)
-                    return await self._send(anew, call)
-        except TimeoutError:
-            raise UpstreamFailed(f"no answer within {call.timeout:g} s", sent=True) from None
+            link = await self._linked()
+            try:
+                return await self._send(link, call, deadline)
+            except _Rejected as rejected:
+                if self._link is link:
+                    self._link = None
+                anew = await self._linked()
+                if anew.era is Era.MODERN and link.era is Era.MODERN:
+                    return self._refusal(rejected.reply, Era.MODERN)
+                return await self._send(anew, call, deadline)
         except _Rejected as again:
             if again.reply.status == 404:
                 raise UpstreamFailed("it keeps losing the session") from None
@@ -192,8 +191,8 @@ class HttpConnection:
         await self._tell(link, eras.notification_text(eras.INITIALIZED))
         return link
 
-    async def _send(self, link: Link, call: Call) -> Answer:
-        reply = await self._post(link, call)
+    async def _send(self, link: Link, call: Call, deadline: Deadline) -> Answer:
+        reply = await self._post(link, call, deadline)
         error = reply.message.error if reply.message is not None else None
         if link.session_id is not None and (reply.status == 404 or _forgets_session(reply)):
             raise _Rejected(reply)
@@ -220,8 +219,10 @@ class HttpConnection:
         what = f"HTTP {reply.status}" if reply.status != 200 else "no JSON-RPC response"
         return UpstreamFailed(f"it answers with {what}", sent=reply.status not in (400, 404, 405, 406, 413, 415, 429))
 
-    async def _request(self, method: str, link: Link, call: Call | None, body: bytes) -> Response:
-        """Send one request, once, and wait for the head of its answer."""
+    async def _request(
+        self, method: str, link: Link, call: Call | None, body: bytes, deadline: Deadline | None = None
+    ) -> Response:
+        """Send one request, once, and wait for the head of its answer, all of which must come by ``deadline``."""
         target = self._target
         if target is None:
             target = self._target = Target.of(self.spec.url or "")
@@ -235,7 +236,7 @@ class HttpConnection:
             lines += f"Mcp-Method: {call.method}\r\n"
             if call.name is not None:
                 lines += _line("Mcp-Name", call.name)
-        return await self._client.send(target, f"{lines}\r\n".encode() + body)
+        return await self._client.send(target, f"{lines}\r\n".encode() + body, deadline)
 
     def _head(self, link: Link, of_call: Mapping[str, str]) -> str:
         """The headers that do not change from call to call, and those of this call, as lines."""
@@ -252,12 +253,12 @@ class HttpConnection:
             del own["User-Agent"]
         return "".join(_line(name, value) for name, value in {**configured, **own, **of_call}.items())
 
-    async def _post(self, link: Link, call: Call) -> Reply:
+    async def _post(self, link: Link, call: Call, deadline: Deadline | None = None) -> Reply:
         """Send ``call`` and wait for its response, on whichever of the two forms it comes."""
         identity = next(self._ids)
         body = eras.request_text(identity, call, link.era).encode()
         try:
-            response = await self._request("POST", link, call, body)
+            response = await self._request("POST", link, call, body, deadline)
             try:
                 if response.status in (401, 403, 407):
                     raise self._unusable(Reply(response.status, None))
@@ -266,14 +267,22 @@ class HttpConnection:
             finally:
                 response.close()
         except asyncio.CancelledError:
-            if link.era is Era.LEGACY and call.method not in (eras.INITIALIZE, eras.DISCOVER):
-                cancelled = {"requestId": identity, "reason": "the caller no longer waits"}
-                self._later(self._tell(link, eras.notification_text(eras.CANCELLED, cancelled)))
+            self._cancel(identity, link, call)
+            raise
+        except UpstreamFailed:
+            if deadline is not None and asyncio.get_running_loop().time() >= deadline.at:
+                self._cancel(identity, link, call)
             raise
         except EventTooLong as error:
             raise UpstreamFailed(f"it sends {error}", sent=True) from error
         except (NotJson, UnicodeDecodeError) as error:
             raise UpstreamFailed("its answer is not a JSON-RPC message", sent=True) from error
+
+    def _cancel(self, identity: int, link: Link, call: Call) -> None:
+        """Nobody waits for that answer any more. In the later era the server knows by the end of the connection."""
+        if link.era is Era.LEGACY and call.method not in (eras.INITIALIZE, eras.DISCOVER):
+            cancelled = {"requestId": identity, "reason": "the caller no longer waits"}
+            self._later(self._tell(link, eras.notification_text(eras.CANCELLED, cancelled)))
 
     async def _response_to(self, identity: int, link: Link, call: Call, response: Response) -> Message | None:
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -19,7 +19,7 @@ from aiohappyeyeballs import start_connection
 from yarl import URL
 
 from mcplocal.upstream.answers import UpstreamFailed
-from mcplocal.upstream.http_exchange import Connection, Response
+from mcplocal.upstream.http_exchange import Connection, Deadline, Response
 from mcplocal.upstream.network_guard import AddressRefused, NetworkGuard
 
 KEPT_FOR: Final = 15.0
@@ -66,14 +66,21 @@ class HttpClient:
         self._sweeping: asyncio.TimerHandle | None = None
         self._tls: ssl.SSLContext | None = None
 
-    async def send(self, target: Target, request: bytes) -> Response:
+    async def send(self, target: Target, request: bytes, deadline: Deadline | None) -> Response:
         """Send ``request``, head and body, and wait for the head of its answer. It is sent once, whatever happens.
+
+        Args:
+            target: where to.
+            request: the bytes.
+            deadline: when all of the answer must have come; ``None`` if others see to that.
 
         Raises:
             UpstreamFailed: there is no connection, or it broke; its ``sent`` tells the one from the other.
         """
         connection = self._take(target) or await self._connect(target)
         response = connection.send(request)
+        if deadline is not None:
+            response.expire_at(deadline)
         try:
             await response.head()
         except BaseException:
