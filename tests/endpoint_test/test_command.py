@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 
@@ -137,3 +141,17 @@ def test_a_pipe_gets_the_report_and_no_progress(reference: str, mcpctl: Mcpctl) 
     assert "" == ran.err
     assert "\x1b" not in ran.out
     assert "ok    D1-modern" in ran.out
+
+
+def test_a_terminal_sees_which_check_is_running_and_the_line_is_gone_afterwards(reference: str) -> None:
+    terminal, end = pty.openpty()
+    argv = [sys.executable, "-m", "mcpctl", "test", "mcp", f"{reference}/none/mcp", "--only", "D1", "-o", "junit"]
+    environ = {**os.environ, "MCPCTL_TEST_TOKEN": GOOD}
+    ran = subprocess.run(argv, env=environ, stdout=subprocess.PIPE, stderr=end, text=True, timeout=60)
+    os.close(end)
+    seen = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert 0 == ran.returncode
+    assert "\x1b" not in ran.stdout
+    assert "[3/3] D1-legacy" in seen
+    assert seen.endswith("\r\x1b[K")

@@ -9,13 +9,14 @@ import socket
 
 import pytest
 
-from mcpctl.endpoint_test.catalog import BY_ID, CHECKS, FAMILIES
+from mcpctl.endpoint_test.catalog import BY_ID, CHECKS, FAMILIES, chosen
 from mcpctl.endpoint_test.check import Finding, Level
 from mcpctl.endpoint_test.checks import reach
 from mcpctl.endpoint_test.endpoint import NO_SUCH_TOOL, Endpoint
 from mcpctl.endpoint_test.official_schemas import REVISIONS, SCHEMAS
 from mcpctl.endpoint_test.options import Load, Options
 from mcpctl.endpoint_test.reports import json_document, junit, sarif, table
+from mcpctl.endpoint_test.runner import Report, run
 from tests.endpoint_test.conftest import fully, judge
 from tests.endpoint_test.messages import GOOD
 from tests.endpoint_test.serving import Reference
@@ -28,8 +29,8 @@ OFFICIAL = {
 """SHA-256 that ``mcp-types`` 2.3.0 records of the files it was generated from."""
 
 
-def wrong(report: object) -> dict[str, str]:
-    return {one.check.id: one.said for one in report.outcomes if one.level is Level.FAIL}  # type: ignore[attr-defined]
+def wrong(report: Report) -> dict[str, str]:
+    return {one.check.id: one.said for one in report.outcomes if one.level is Level.FAIL}
 
 
 def test_where_nothing_listens_the_exit_code_is_4_and_all_else_is_skipped() -> None:
@@ -59,9 +60,6 @@ def test_what_is_no_endpoint_of_mcp_fails_with_2(reference: str) -> None:
 
 
 def test_warnings_fail_only_where_that_is_asked_for(reference: str) -> None:
-    from mcpctl.endpoint_test.catalog import chosen
-    from mcpctl.endpoint_test.runner import run
-
     options = Options(f"{reference}/no-server-info/mcp", GOOD)
     codes = [asyncio.run(run(options, chosen(("M1",), ()), strict=strict)).exit_code for strict in (False, True)]
     assert [0, 2] == codes
@@ -84,8 +82,9 @@ def test_a_server_of_one_era_says_so_to_clients_of_the_other(reference: str) -> 
     assert {"M5-names-versions"} == {one.check.id for one in report.outcomes if one.level is Level.WARN}
 
 
-def test_a_large_body_is_sent_on_demand_only(reference: str) -> None:
-    assert "C7-large" not in {one.check.id for one in fully(reference).outcomes}
+def test_a_large_body_and_a_bearer_in_an_address_are_sent_on_demand_only(reference: str) -> None:
+    assert set() == {"C7-large", "B6-query"} & {one.check.id for one in judge(f"{reference}/none/mcp", token=GOOD).outcomes}
+    assert Level.PASS is judge(f"{reference}/none/mcp", ("B6-query",), token=GOOD).outcomes[-1].level
     assert Level.PASS is judge(f"{reference}/none/mcp", ("C7-large",), token=GOOD).outcomes[-1].level
 
 
@@ -116,16 +115,22 @@ def test_nothing_is_called_that_was_not_named() -> None:
 
 def test_no_report_shows_a_secret_even_if_the_server_sends_it_back(reference: str) -> None:
     secret = "a-secret-of-a-header"
-    report = fully(reference, "echoes the bearer", headers=(("X-Secret", secret),))
-    assert wrong(report)
-    shown = [
+    reports = [fully(reference, name, headers=(("X-Secret", secret),)) for name in ("echoes the bearer", "bearer in query")]
+    assert all(wrong(report) for report in reports)
+    shown = [text for report in reports for text in told(report)]
+    assert [] == [word for word in (GOOD, secret) if any(word in text for text in shown)]
+    assert any("no use for Bearer •••" in text for text in shown)
+    assert any("access_token=•••" in text for text in shown)
+
+
+def told(report: Report) -> list[str]:
+    """The report in every form."""
+    return [
         *table.lines(report, verbose=True),
         json.dumps(json_document.document(report)),
         junit.document(report),
         json.dumps(sarif.document(report, "1")),
     ]
-    assert [] == [word for word in (GOOD, secret) if any(word in text for text in shown)]
-    assert any("no use for Bearer •••" in text for text in shown)
 
 
 def test_every_check_has_words_of_its_own_and_depends_on_checks_there_are() -> None:

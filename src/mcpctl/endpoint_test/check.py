@@ -57,6 +57,7 @@ class Check:
         run: judges an endpoint.
         depends: checks without which this one cannot be judged; it is skipped when one of them blocks.
         opt_in: runs only when ``--only`` names it.
+        late: looks at what others have seen, and so runs after them.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Check:
     run: Run
     depends: tuple[str, ...] = ()
     opt_in: bool = False
+    late: bool = False
 
     @property
     def family(self) -> str:
@@ -87,11 +89,12 @@ def check(
     *,
     depends: tuple[str, ...] = (),
     opt_in: bool = False,
+    late: bool = False,
 ) -> Callable[[Run], Check]:
     """Make the decorated function a check."""
 
     def made(run: Run) -> Check:
-        return Check(id, title, severity, clause, advice, run, depends, opt_in)
+        return Check(id, title, severity, clause, advice, run, depends, opt_in, late)
 
     return made
 

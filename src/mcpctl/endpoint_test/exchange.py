@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote
 
 EXCERPT: Final = 800
 """Characters of a body that a report shows."""
@@ -135,7 +137,8 @@ class Mask:
     """Hides what must not be shown, wherever it stands."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = sorted({secret for secret in secrets if secret and len(secret) >= 4}, key=len, reverse=True)
+        written = {form for secret in secrets for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
+        self._secrets = sorted((secret for secret in written if len(secret) >= 4), key=len, reverse=True)
 
     def text(self, text: str) -> str:
         """``text`` without secrets, and with characters that are not for showing escaped."""

@@ -48,8 +48,6 @@ class Options:
         headers: more headers of every request; their values are secrets.
         era: which protocol eras are wanted.
         calls: tools that may be called, with the arguments to call them with.
-        only: selects checks; empty means all.
-        skip: leaves checks out.
         timeout: seconds for one answer.
         verify: check the server's certificate.
         load: measure latency with so many requests.
@@ -63,8 +61,6 @@ class Options:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     era: Era = "auto"
     calls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    only: tuple[str, ...] = ()
-    skip: tuple[str, ...] = ()
     timeout: float = 10.0
     verify: bool = True
     load: Load | None = None

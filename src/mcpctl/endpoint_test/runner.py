@@ -94,7 +94,7 @@ async def run(options: Options, checks: Sequence[Check], *, strict: bool = False
     began = monotonic()
     running = _Run(Endpoint(options))
     try:
-        for number, check in enumerate(checks, 1):
+        for number, check in enumerate(sorted(checks, key=lambda one: one.late), 1):
             if watch is not None:
                 watch(check, number, len(checks))
             await running.outcome(check)

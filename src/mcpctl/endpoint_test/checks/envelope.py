@@ -89,6 +89,7 @@ METHODS = (
     "MCP 2026-07-28 basic/index §Error Responses",
     "Copy the id into every error of a request whose id could be read.",
     depends=("D1-modern",),
+    late=True,
 )
 async def error_ids(endpoint: Endpoint) -> Finding:
     """The refusal of an unknown method, and every error to a right request."""
@@ -137,6 +138,7 @@ def _ignored(header: str, word: str, value: str) -> Check:
     f"{GONE}: sessions are removed",
     "Send Mcp-Session-Id in the handshake era only.",
     depends=("D1-modern",),
+    late=True,
 )
 async def no_session(endpoint: Endpoint) -> Finding:
     """Watched in every answer of this era."""

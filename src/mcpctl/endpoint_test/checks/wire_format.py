@@ -1,4 +1,4 @@
-"""W and K4: what was watched in every answer, whichever check asked for it. These run last."""
+"""W and K4: what was watched in every answer, whichever check asked for it. These run last, wherever they are reported."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _watched(
         said = endpoint.mask.text(found[0][0]) + more
         return failed(said, found[0][1]) if severity is Level.FAIL else warned(said, found[0][1])
 
-    return Check(id, title, severity, clause, advice, run, depends)
+    return Check(id, title, severity, clause, advice, run, depends, late=True)
 
 
 def _schema(era: str, kind: str, revision: str, depends: tuple[str, ...]) -> Check:
@@ -147,6 +147,7 @@ FORM: Final = (
     "schema/*/schema.json",
     f"Nothing is wrong; messages of more than {MOST_NODES} values are not validated.",
     depends=("D1-era",),
+    late=True,
 )
 async def validated(endpoint: Endpoint) -> Finding:
     """Says how many there were."""
@@ -156,4 +157,4 @@ async def validated(endpoint: Endpoint) -> Finding:
     return warned(found[0][0], found[0][1]) if found else passed(f"{endpoint.observed.answers} messages")
 
 
-CHECKS = (*UNASKED, *SCHEMAS, validated, *FORM)
+CHECKS = (*SCHEMAS, validated, *FORM)
