@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Literal, NamedTuple
 
@@ -54,8 +55,12 @@ def may_be_of(name: str, server: str, mode: ToolNames) -> bool:
     """Whether a tool of ``server`` could be exposed as ``name``. Saves asking servers that cannot have it."""
     if mode == "plain":
         return True
-    prefix = _OUTSIDE.sub("_", server + SEPARATOR)
-    return name.startswith(prefix[: LONGEST - 9])
+    return name.startswith(_prefix(server))
+
+
+@lru_cache(maxsize=4096)
+def _prefix(server: str) -> str:
+    return _OUTSIDE.sub("_", server + SEPARATOR)[: LONGEST - 9]
 
 
 class NameTable(Mapping[str, ToolRef]):

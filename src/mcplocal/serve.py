@@ -29,7 +29,7 @@ from mcplocal.protocol.resource_metadata import ResourceMetadata
 from mcplocal.router import OnDecision
 from mcplocal.settings import Settings
 
-_ENDPOINT: Final = re.compile(r"(?:/projects/(?P<project>[^/]+))?/mcp")
+_OF_A_PROJECT: Final = re.compile(r"/projects/([^/]+)/mcp")
 
 DRAIN = 10
 """Seconds that requests under way have when the gateway is told to stop."""
@@ -90,11 +90,14 @@ class _Application(Starlette):
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not scope.get("root_path") and (path := _ENDPOINT.fullmatch(scope["path"])):
-            scope["path_params"] = {"project": path["project"]} if path["project"] else {}
-            await self._endpoint(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+        if scope["type"] == "http" and not scope.get("root_path"):
+            path = scope["path"]
+            if path == "/mcp":
+                return await self._endpoint(scope, receive, send)
+            if match := _OF_A_PROJECT.fullmatch(path):
+                scope["path_params"] = {"project": match[1]}
+                return await self._endpoint(scope, receive, send)
+        return await super().__call__(scope, receive, send)
 
 
 class _Server(uvicorn.Server):

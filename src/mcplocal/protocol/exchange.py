@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -115,10 +116,7 @@ def check_media(request: Request) -> None:
         UnsupportedMedia: the one is not so.
         NotAcceptable: the other is not so.
     """
-    media = request.one("content-type") or ""
-    kind, _, parameters = media.partition(";")
-    charset = parameters.strip().lower()
-    if kind.strip().lower() != "application/json" or (charset and charset not in ("charset=utf-8", 'charset="utf-8"')):
+    if not _is_json(request.one("content-type") or ""):
         raise UnsupportedMedia("send the message as application/json in UTF-8")
     if not accepts(request, "application/json"):
         raise NotAcceptable("accept application/json and text/event-stream")
@@ -127,10 +125,21 @@ def check_media(request: Request) -> None:
 def accepts(request: Request, media: str) -> bool:
     """Whether the client takes ``media``; one that says nothing takes JSON."""
     values = request.headers.get("accept", ())
-    if not values:
-        return media == "application/json"
+    return _takes(",".join(values), media) if values else media == "application/json"
+
+
+# Clients say the same in every request.
+@lru_cache(maxsize=256)
+def _is_json(media: str) -> bool:
+    kind, _, parameters = media.partition(";")
+    charset = parameters.strip().lower()
+    return kind.strip().lower() == "application/json" and charset in ("", "charset=utf-8", 'charset="utf-8"')
+
+
+@lru_cache(maxsize=256)
+def _takes(accepted: str, media: str) -> bool:
     main = media.partition("/")[0]
-    for part in ",".join(values).lower().split(","):
+    for part in accepted.lower().split(","):
         kind, _, parameters = part.partition(";")
         if kind.strip() in (media, f"{main}/*", "*/*") and parameters.replace(" ", "") not in ("q=0", "q=0.0"):
             # curl's */* asks for nothing in particular; a stream is only for who can name it.

@@ -71,9 +71,9 @@ def _meta(result: Members, era: Era) -> str | None:
     if not isinstance(given, dict) or not given:
         return SERVER_META_TEXT if era is Era.MODERN else None
     kept = {key: value for key, value in given.items() if key != wire.SERVER_INFO_KEY}
-    if era is Era.MODERN:
-        return write(kept | SERVER_META)
-    return write(kept) if kept else None
+    if not kept:
+        return SERVER_META_TEXT if era is Era.MODERN else None
+    return write(kept | SERVER_META) if era is Era.MODERN else write(kept)
 
 
 def _rejection(error: RpcError | None, id_text: str | None) -> Rejection:

@@ -52,18 +52,19 @@ MODERN_META: Final[Mapping[str, Any]] = {
     wire.CAPABILITIES_KEY: {},  # nothing is relayed back to a person yet, so an upstream must not ask for it
     wire.CLIENT_INFO_KEY: wire.IMPLEMENTATION,
 }
+_MODERN_META_TEXT: Final = write(MODERN_META)
 
 
 def request_text(identity: int, call: Call, era: Era) -> str:
     """The JSON-RPC request for ``call``. Its id is this hop's own, and so is the progress token."""
-    meta: dict[str, Any] = dict(call.meta)
-    if era is Era.MODERN:
-        meta.update(MODERN_META)
-    if call.notify is not None:
-        meta[wire.PROGRESS_TOKEN] = identity
     params = dict(call.params)
-    if meta:
+    if call.meta or call.notify is not None:
+        meta = {**call.meta, **(MODERN_META if era is Era.MODERN else {})}
+        if call.notify is not None:
+            meta[wire.PROGRESS_TOKEN] = identity
         params[wire.META] = write(meta)
+    elif era is Era.MODERN:
+        params[wire.META] = _MODERN_META_TEXT
     members = [("jsonrpc", '"2.0"'), ("id", str(identity)), ("method", write(call.method))]
     return write_object([*members, ("params", write_object(params))] if params else members)
 
