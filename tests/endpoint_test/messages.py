@@ -63,6 +63,7 @@ class State:
     sessions: dict[str, str] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     lists: int = 0
+    requests: int = 0
     sick: bool = False
     listening: bool = False
     under_way: list[Any] = field(default_factory=list)

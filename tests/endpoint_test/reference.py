@@ -48,6 +48,9 @@ class Endpoint(ModernEra, HandshakeEra):
     async def answer(self, asked: Asked, base: str) -> Answer:
         if self.has("redirect abroad"):
             raise Answer(307, None, {"location": "http://localhost:9/mcp"})
+        self.requests += 1
+        if self.has("rate limited") and self.requests % 5 == 0:
+            raise Answer(429, None, {"retry-after": "0"})
         self.authenticate(asked, base)
         if self.has("echoes the bearer"):
             said = {"code": -32603, "message": f"no use for {asked.header('authorization')} {asked.header('x-secret')}"}

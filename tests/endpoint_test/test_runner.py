@@ -53,6 +53,12 @@ def test_without_a_token_the_challenge_and_its_metadata_are_judged_all_the_same(
     assert {"B1-anonymous", "B2-challenge", "B2-metadata", "B3-resource", "B4-pkce", "B5-random", "B7-discover"} <= passed
 
 
+def test_an_endpoint_that_limits_the_rate_is_asked_again_and_judged_as_any_other(reference: str) -> None:
+    report = fully(reference, "rate limited")
+    assert {} == wrong(report)
+    assert 0 == report.exit_code
+
+
 def test_what_is_no_endpoint_of_mcp_fails_with_2(reference: str) -> None:
     report = judge(f"{reference}/no-endpoint/mcp", token=GOOD)
     assert 2 == report.exit_code

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -30,6 +32,11 @@ NO_SUCH_SESSION: Final = "00000000-mcpctl-test-no-such-session"
 
 OWN: Final = "own"
 """Stands for the bearer the run was given."""
+
+TOO_MANY: Final = 429
+ATTEMPTS: Final = 4
+LONGEST_PAUSE: Final = 5.0
+"""Seconds to wait at most when an endpoint asks for it (Retry-After)."""
 
 _ids = itertools.count(1)
 
@@ -81,6 +88,7 @@ class Endpoint:
         self.http = BoundedHttp(options.timeout, self._deadline, verify=options.verify)
         self._outside = BoundedHttp(options.timeout, self._deadline, public_only=True)
         self._memory: dict[str, Any] = {}
+        self._fastest = math.inf
 
     @property
     def host(self) -> str:
@@ -155,9 +163,22 @@ class Endpoint:
         given = list(headers)
         gone = {name.lower() for name, _ in given} | {name.lower() for name in without}
         sent = [*(pair for pair in base if pair[0].lower() not in gone), *given, *also]
-        exchange = Exchange(method, where, tuple(sent), raw, body if isinstance(body, Mapping) else None)
-        calls = isinstance(body, Mapping) and body.get("method") == "tools/call"
-        return await self.http.send(exchange, until=until, linger=linger, abandon=abandon, within=within, repeatable=not calls)
+        message = body if isinstance(body, Mapping) else None
+        calls = message is not None and message.get("method") == "tools/call"
+        for attempt in range(ATTEMPTS):
+            exchange = Exchange(method, where, tuple(sent), raw, message)
+            await self.http.send(exchange, until=until, linger=linger, abandon=abandon, within=within, repeatable=not calls)
+            if exchange.status:
+                self._fastest = min(self._fastest, exchange.seconds)
+            if exchange.status != TOO_MANY or attempt == ATTEMPTS - 1:
+                break
+            # Nothing was done, so it may be sent again, a tool call too.
+            await asyncio.sleep(min(_pause(exchange), self.http.left()))
+        return exchange
+
+    def patience(self, seconds: float) -> float:
+        """``seconds``, or longer where the endpoint is far away."""
+        return seconds if self._fastest == math.inf else max(seconds, 20 * self._fastest)
 
     async def modern(
         self,
@@ -287,6 +308,11 @@ class Endpoint:
 
 
 _KNOWN: Final = (MODERN, LEGACY, "2025-06-18", "2025-03-26")
+
+
+def _pause(exchange: Exchange) -> float:
+    said = exchange.header("retry-after")
+    return min(float(said), LONGEST_PAUSE) if said.isdecimal() else 1.0
 
 
 def _is_literal(host: str) -> bool:

@@ -101,7 +101,7 @@ async def error_ids(endpoint: Endpoint) -> Finding:
 def _no_method(method: str) -> Check:
     async def run(endpoint: Endpoint) -> Finding:
         headers = [("MCP-Protocol-Version", MODERN), ("Accept", "text/event-stream")]
-        exchange = await endpoint.send(None, method, headers=headers, abandon=True, within=3.0)
+        exchange = await endpoint.send(None, method, headers=headers, abandon=True, within=endpoint.patience(3.0))
         if exchange.status == 405:
             return passed("HTTP 405", exchange)
         if not exchange.status or exchange.status >= 500:

@@ -81,7 +81,9 @@ async def old_transport(endpoint: Endpoint) -> Finding:
     url = endpoint.url.partition("?")[0].rstrip("/").rpartition("/")[0] + "/sse"
     if url.count("/") < 3:
         return skipped("the endpoint is the root")
-    exchange = await endpoint.send(None, "GET", url=url, headers=[("Accept", "text/event-stream")], abandon=True, within=2.0)
+    exchange = await endpoint.send(
+        None, "GET", url=url, headers=[("Accept", "text/event-stream")], abandon=True, within=endpoint.patience(2.0)
+    )
     there = exchange.status == 200 and "text/event-stream" in exchange.header("content-type")
     return noted("it is at /sse", exchange) if there else passed("it is not at /sse")
 

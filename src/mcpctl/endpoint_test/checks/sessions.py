@@ -126,7 +126,7 @@ async def get(endpoint: Endpoint) -> Finding:
     """In the session."""
     session = await endpoint.session()
     headers = [*session.headers, ("Accept", "text/event-stream")]
-    exchange = await endpoint.send(None, "GET", headers=headers, abandon=True, within=3.0)
+    exchange = await endpoint.send(None, "GET", headers=headers, abandon=True, within=endpoint.patience(3.0))
     if exchange.status == 405:
         return passed("405", exchange)
     if exchange.status == 200 and exchange.header("content-type").startswith("text/event-stream"):
@@ -224,8 +224,8 @@ async def same_id(endpoint: Endpoint) -> Finding:
     session = await endpoint.once("second session", endpoint.shake)
     for _ in range(ROUNDS):
         both = await asyncio.gather(
-            endpoint.legacy(session, "tools/list", id=4711, right=False, within=PATIENCE),
-            endpoint.legacy(session, "ping", id=4711, right=False, within=PATIENCE),
+            endpoint.legacy(session, "tools/list", id=4711, right=False, within=endpoint.patience(PATIENCE)),
+            endpoint.legacy(session, "ping", id=4711, right=False, within=endpoint.patience(PATIENCE)),
         )
         listed, pinged = both
         if any(not one.response for one in both):

@@ -20,7 +20,10 @@ async def _heard(endpoint: Endpoint) -> Exchange:
 
     async def asked() -> Exchange:
         return await endpoint.modern(
-            "subscriptions/listen", {"notifications": ASKED}, until=lambda heard: bool(heard.messages), within=WAIT
+            "subscriptions/listen",
+            {"notifications": ASKED},
+            until=lambda heard: bool(heard.messages),
+            within=endpoint.patience(WAIT),
         )
 
     return await endpoint.once("listen", asked)
@@ -113,15 +116,17 @@ async def meanwhile(endpoint: Endpoint) -> Finding:
         return False
 
     listening = asyncio.create_task(
-        endpoint.modern("subscriptions/listen", {"notifications": ASKED}, until=open_until, right=False, within=WAIT)
+        endpoint.modern(
+            "subscriptions/listen", {"notifications": ASKED}, until=open_until, right=False, within=endpoint.patience(WAIT)
+        )
     )
     try:
         waiting = asyncio.create_task(heard.wait())
-        await asyncio.wait([listening, waiting], timeout=WAIT, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([listening, waiting], timeout=endpoint.patience(WAIT), return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         if listening.done():
             return failed(f"the subscription ended at once: {listening.result().told()}", listening.result())
-        exchange = await endpoint.modern("tools/list", within=WAIT)
+        exchange = await endpoint.modern("tools/list", within=endpoint.patience(WAIT))
         still_open = not listening.done()
     finally:
         listening.cancel()
