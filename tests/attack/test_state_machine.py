@@ -711,7 +711,7 @@ def test_nobody_ever_gets_more_than_the_callers_could_give(
     found(arena, replicas.copied(sqlite_template, start))
     arena.fresh = fresh
     with replicas.looking_only_when_told():
-        attack(arena, 2000 // PARTS if SOAK else 52 // PARTS)
+        attack(arena, 1800 // PARTS if SOAK else 52 // PARTS)
 
 
 @pytest.mark.property
