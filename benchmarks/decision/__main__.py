@@ -19,6 +19,7 @@ from benchmarks.decision.policies import SEED, Household
 from benchmarks.decision.report import Findings
 from benchmarks.decision.stores import Store
 from benchmarks.rounds import TOO_SLOW
+from mcpctl.long_life import collect_rarely
 from mcpctl.policy import files
 from mcpctl.policy.files import PolicyFiles
 
@@ -61,6 +62,7 @@ def _at_size(found: Findings, policy: PolicyFiles, stores: list[Store], size: in
         store.grow(size)
     before = [found.by_size[one][in_process.STOCK].median for one in found.by_size if in_process.STOCK in found.by_size[one]]
     expected = before[-1] * (size / found.sizes[len(before) - 1]) if before else 0.0
+    collect_rarely()  # as the control plane does once it has started
     home = Household(0)
     measured = in_process.measure(policy, first_decision.authority(policy, stores[0], home), size, expected)
     if in_process.STOCK not in measured:

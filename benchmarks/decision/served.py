@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from mcpctl.api.app import build_app
 from mcpctl.api.control_plane import ControlPlane
+from mcpctl.long_life import collect_rarely
 from mcpctl.server.listener import Listener, run
 from mcpctl.store.database import Database
 
@@ -47,6 +48,7 @@ async def serve(database_url: str, policy_directory: Path) -> None:
     app.router.routes.insert(1, Route("/hash", hashed, methods=["GET", "POST"]))
     listener = Listener(app, "127.0.0.1", 0)
     running = asyncio.create_task(listener.serve_until_stopped())
+    collect_rarely()
     print(listener.address, flush=True)
     await asyncio.to_thread(sys.stdin.read)
     control.draining = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -44,6 +43,7 @@ def serve(**flags: Any) -> None:
 
     Example: mcplocal serve --control-plane https://mcpctl.example.com --credential-file /run/secrets/gateway
     """
+    from mcpctl.long_life import collect_rarely
     from mcplocal import logs
     from mcplocal.serve import serve_until_signalled
     from mcplocal.settings import load
@@ -52,9 +52,7 @@ def serve(**flags: Any) -> None:
     logs.configure(settings.log_format, settings.log_level)
 
     def ready(address: str) -> None:
-        gc.collect()
-        gc.freeze()  # what there is now stays as long as the process: no collection need look at it again
-        gc.set_threshold(20_000, 20, 20)  # calls leave no cycles behind
+        collect_rarely()
         print(f"mcplocal serves {address}/mcp", file=sys.stderr, flush=True)
 
     _run(serve_until_signalled(settings, on_ready=ready))

@@ -12,6 +12,7 @@ import structlog
 from mcpctl.api.app import build_app
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.errors import InvalidSetting
+from mcpctl.long_life import collect_rarely
 from mcpctl.server import logs, metrics
 from mcpctl.server.listener import Listener, run, run_until_signalled
 from mcpctl.server.settings import ServerSettings, load
@@ -50,7 +51,7 @@ async def _serve(settings: ServerSettings) -> None:
         listeners.append(Listener(metrics.app(), *settings.metrics_address))
         logger.info("showing metrics", address=listeners[1].address + "/metrics")
     logger.info("listening", address=listeners[0].address, database=control.database.url.get_backend_name())
-    await run_until_signalled(listeners, lambda: drain(control))
+    await run_until_signalled(listeners, lambda: drain(control), ready=collect_rarely)
 
 
 def prepare(settings: ServerSettings) -> ControlPlane:
