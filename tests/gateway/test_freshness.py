@@ -142,6 +142,25 @@ def test_a_demoted_owner_shrinks_a_token_at_once(world: World) -> None:
     assert endpoint.call(f"{server}__echo").json()["error"]["code"] == -32602
 
 
+def test_a_line_written_into_a_policy_file_by_hand_is_enforced_by_a_running_gateway_within_two_seconds(world: World) -> None:
+    project = world.project(up=world.upstream())
+    server = project.servers[0]
+    token = project.token()
+    endpoint = world.gateway().as_(token["token"])
+    assert endpoint.tools() == [f"{server}__echo"]
+    directory = world.control.control.directory
+    assert directory is not None
+    file = directory.path / f"{project.name}.csv"
+    file.write_text(f"p, McpToken:{token['tokenSha']}, run, servers, {server}, deny\n")
+    until(lambda: endpoint.tools() == [], 2)
+    assert endpoint.call(f"{server}__echo").json()["error"]["code"] == -32602
+    file.write_text(f"p, McpToken:{token['tokenSha']}, rnu, servers, {server}, deny\n")
+    until(lambda: world.control.nobody.get("//readyz").json()["policy"] == "last-good")
+    assert endpoint.tools() == [], "the last good one is in force"
+    file.unlink()
+    until(lambda: endpoint.tools() == [f"{server}__echo"])
+
+
 def test_a_server_detached_from_the_project_disappears_at_once(world: World) -> None:
     project = world.project(one=world.upstream(), two=world.upstream())
     one, two = project.servers
