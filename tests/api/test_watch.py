@@ -281,3 +281,15 @@ def test_no_request_that_began_after_the_answer_to_a_revocation_passes(served: S
     assert len(outcomes) > 100
     assert {200} == {status for after, status in outcomes if not after} - {401}
     assert {401} == {status for after, status in outcomes if after}
+
+
+def test_a_database_put_back_to_an_earlier_state_is_followed(served: Served) -> None:
+    """What was touched by revisions that are undone is not waited for."""
+    served.user("alice")
+    body = {"name": "more", "subjects": ["User:admin"], "roleBindings": ["role:view,resource:users"]}
+    made(served.admin.post("/rbac", body))
+    assert 200 == served.admin.get("/auth/whoami").status_code
+    with served.control.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE revision SET number = number - 1")
+    served.control.feed._look()
+    assert 200 == served.admin.get("/auth/whoami").status_code

@@ -177,7 +177,10 @@ class PrincipalCache:
     def supersede(self, revision: int, topics: frozenset[str]) -> None:
         """A revision came into force: what was built from these topics is old. ``*`` is everything."""
         with self._lock:
-            self._revision = max(self._revision, revision)
+            if revision < self._revision:  # the database was put back to an earlier state: what came after never happened
+                self._steps.clear()
+                self._forgotten = 0
+            self._revision = revision
             self._steps.append((revision, topics))
             if len(self._steps) > self.STEPS:
                 self._forgotten = self._steps.popleft()[0]
