@@ -90,6 +90,18 @@ BODIES: dict[str, Any] = {
     "put_servers_id": SERVER,
     "post_projects": {"name": "sample", "servers": ["sample"], "toolNames": "prefixed"},
     "put_projects_id": {"servers": ["sample"], "toolNames": "prefixed"},
+    "post_apply": {
+        "items": [
+            {"kind": "user", "name": "applied", "service": True, "disabled": False},
+            {"kind": "group", "name": "applied", "members": ["User:applied"]},
+            {"kind": "secret", "name": "applied", "keys": ["key"], "values": {"key": "value"}},
+            {"kind": "server", **SERVER, "name": "applied"},
+            {"kind": "project", "name": "applied", "servers": ["applied"], "toolNames": "prefixed"},
+            {"kind": "rbac", "name": "applied", "subjects": ["User:applied"], "roleBindings": ["role:view,resource:servers"]},
+        ],
+        "prune": [],
+        "dryRun": True,
+    },
     "post_gateway_audit": {"gateway": "gw", "events": [CALL]},
     "post_gateway_status": {"gateway": "gw", "instances": [INSTANCE]},
 }

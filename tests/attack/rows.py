@@ -21,6 +21,7 @@ LIMITS = "tests/api/test_token_limits.py::"
 MINTED = "tests/api/test_tokens.py::"
 IDENTITY = "tests/api/test_identity.py::"
 WATCH = "tests/api/test_watch.py::"
+APPLY = "tests/api/test_apply.py::"
 INPUT = "tests/api/test_bad_input.py::"
 ROUTES = "tests/api/test_routes.py::"
 LISTS = "tests/api/test_lists.py::"
@@ -63,8 +64,8 @@ AUTHZ: dict[int, Row] = {
     18: Row("the owner loses a right or leaves", (LIMITS + "test_a_token_shrinks_with_its_owner_in_the_next_request_and_comes_back_with_it", LIMITS + "test_a_token_does_not_grow_with_its_owner", TOKENS + "test_an_enabled_user_comes_back_only_by_somebody_who_holds_as_much", TOKENS + "test_a_clone_of_a_group_is_never_more_than_its_owner_is_now")),
     19: Row("an edit is judged by its difference only", (CEILING + "test_an_edit_is_judged_by_its_result_however_it_is_written", DOORS + "test_only_whoever_holds_all_of_it_can")),
     20: Row("adding a subject is not seen as a grant", (CEILING + "test_an_edit_is_judged_by_its_result_however_it_is_written",)),
-    21: Row("another way of writing skips the check", (CEILING + "test_there_is_no_other_way_to_write_a_right",)),
-    22: Row("a batch half done, or using what it grants itself", (DOORS + "test_a_request_cannot_use_what_it_grants_itself_earlier", DOORS + "test_a_refusal_halfway_through_leaves_nothing_half_applied")),
+    21: Row("another way of writing skips the check", (CEILING + "test_there_is_no_other_way_to_write_a_right", APPLY + "test_applying_needs_what_the_single_route_needs", APPLY + "test_a_batch_is_accepted_exactly_if_each_of_its_items_is")),
+    22: Row("a batch half done, or using what it grants itself", (DOORS + "test_a_request_cannot_use_what_it_grants_itself_earlier", DOORS + "test_a_refusal_halfway_through_leaves_nothing_half_applied", APPLY + "test_what_a_batch_gives_its_sender_is_of_no_use_to_it", APPLY + "test_one_refusal_takes_everything_back_and_all_that_is_missing_is_said")),
     23: Row("the first admin is made twice", (PROCESSES + "test_two_first_starts_make_one_admin_and_the_door_is_closed", "tests/store/test_first_start.py::test_of_three_processes_that_start_at_once_one_makes_the_admin")),
     24: Row("a verb that passes the ceiling by", (CEILING + "test_whoever_holds_everything_but_one_thing_does_not_hold_everything", CEILING + "test_an_action_is_one_of_the_words_and_no_pattern_of_them")),
     25: Row("case, blanks and lookalikes", (NAMES + "test_whatever_looks_like_a_name_is_not_that_name", NAMES + "test_a_name_bound_is_not_another_that_a_collation_or_a_prefix_would_take_for_it")),

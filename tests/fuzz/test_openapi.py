@@ -57,6 +57,7 @@ STATE = re.compile(
     r"|the gateway sets this header itself|stands there twice|a token is given|has no password|old password"
     r"|it is .* in the path|name the tool|unknown role|nothing to change|bindings only allow|it must be http://"
     r"|it must be a whole number|the secret has no such key|nothing would be left|a server sends it as a header"
+    r"|a secret needs a key|there is no value of it yet|does not become a service user"
 )
 """What no schema can say: references to what is not there, members that need or exclude each other, cursors, spellings;
 and 1.0, which is an integer there and none here."""
@@ -101,6 +102,8 @@ def map_headers(_context: Any, headers: Any) -> Any:
 @API.hook
 def map_body(_context: Any, body: Any) -> Any:
     """Where a valid name stands for something that must exist, half of the time it does."""
+    if isinstance(body, dict) and "prune" in body:
+        body["dryRun"] = True  # else it deletes whoever asks
     if isinstance(body, dict):
         for member in ("project", "user"):
             if isinstance(body.get(member), str) and re.fullmatch("[a-z0-9]{1,2}", body[member]):

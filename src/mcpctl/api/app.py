@@ -19,6 +19,7 @@ from ulid import ULID
 from mcpctl.api import (
     access,
     answer_routes,
+    apply_routes,
     authzen_routes,
     catalog_routes,
     gateway_routes,
@@ -82,6 +83,7 @@ OPERATIONS: Sequence[Operation] = (
     *authzen_routes.OPERATIONS,
     *catalog_routes.OPERATIONS,
     *secret_routes.OPERATIONS,
+    *apply_routes.OPERATIONS,
     *gateway_routes.OPERATIONS,
     Operation("GET", "/healthz", Unguarded("for probes"), "raw", healthz, "The process lives", dict[str, str]),
     Operation(

@@ -242,6 +242,8 @@ _IN_WORDS: Final = {
     "too_long": "it must have {max_length} members or fewer",
     "greater_than_equal": "it must be {ge} or more",
     "less_than_equal": "it must be {le} or less",
+    "union_tag_invalid": "its {discriminator} must be one of {expected_tags}",
+    "union_tag_not_found": "it must name its {discriminator}",
 }
 """What pydantic says by its type of error, in words that name no class of ours."""
 

@@ -118,6 +118,11 @@ def _fields(work: Work, name: str, body: wire.ServerBody) -> dict[str, Any]:
         errors.append(FieldError("proxyModel", f"there is no proxy model {body.proxy_model!r}"))
     if errors:
         raise InvalidInput("; ".join(f"{error.field}: {error.message}" for error in errors), errors=errors)
+    return columns(body)
+
+
+def columns(body: wire.ServerBody) -> dict[str, Any]:
+    """What ``body`` comes to in the table of servers, by column; whether it is allowed is not looked at."""
     return {
         "transport": body.transport,
         "url": body.url,
