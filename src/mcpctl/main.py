@@ -29,6 +29,8 @@ ENTRIES: Final = (
     Entry("create", "mcpctl.cli.create:create", "Create something.", BASIC),
     Entry("set", "mcpctl.cli.change:set_", "Change something.", BASIC),
     Entry("edit", "mcpctl.cli.edit:edit", "Edit something.", BASIC),
+    Entry("apply", "mcpctl.cli.apply:apply", "Make things as files say.", BASIC),
+    Entry("diff", "mcpctl.cli.apply:diff", "Show what applying files would change.", BASIC),
     Entry("delete", "mcpctl.cli.delete:delete", "Delete things for good.", BASIC),
     Entry("attach", "mcpctl.cli.attach:attach", "Attach a server to a project, or a user to a group.", BASIC),
     Entry("detach", "mcpctl.cli.attach:detach", "The opposite of attach.", BASIC),

@@ -19,7 +19,7 @@ from tests.cli.recording import Recording
 from tests.cli.test_requests import ULID
 
 USAGE = (
-    ("edit server x", "'mcpctl edit server' does not exist: use 'mcpctl set server'"),
+    ("edit mcptoken x", "'mcpctl edit mcptoken' does not exist: it is one of group, project"),
     ("create instance x", "'mcpctl create instance' does not exist: it is one of group, mcptoken"),
     ("gte users", "No such command 'gte'. Did you mean 'get'?"),
     ("create rbca x", "Did you mean 'rbac'?"),
@@ -261,7 +261,7 @@ def test_a_second_attempt_leaves_no_trace_in_the_output(mcpctl: Mcpctl, recordin
     mcpctl.use(recording.address)
     recording.say(errors.StoreUnavailable("later"), {"items": [], "nextCursor": None})
     ran = mcpctl("get", "users", "-o", "json")
-    assert (0, {"items": []}, "") == (ran.code, json.loads(ran.out), ran.err)
+    assert (0, {"kind": "list", "items": []}, "") == (ran.code, json.loads(ran.out), ran.err)
     assert 2 == len(recording.asked)
 
 

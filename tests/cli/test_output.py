@@ -216,15 +216,16 @@ def test_wide_shows_more_columns(with_users: Mcpctl) -> None:
     assert "01J0000000000000000000000A" in with_users.ok("get", "users", "-o", "wide")
 
 
-def test_json_and_yaml_hold_the_answer_as_it_came(with_users: Mcpctl) -> None:
-    assert {"items": USERS} == json.loads(with_users.ok("get", "users", "-o", "json"))
-    assert {"items": USERS} == YAML(typ="safe", pure=True).load(with_users.ok("get", "users", "-o", "yaml"))
+def test_json_and_yaml_hold_the_answer_as_it_came_and_its_kind(with_users: Mcpctl) -> None:
+    listed = {"kind": "list", "items": [{"kind": "user"} | user for user in USERS]}
+    assert listed == json.loads(with_users.ok("get", "users", "-o", "json"))
+    assert listed == YAML(typ="safe", pure=True).load(with_users.ok("get", "users", "-o", "yaml"))
 
 
 def test_one_thing_is_printed_as_itself_and_not_as_a_list(mcpctl: Mcpctl, recording: Recording) -> None:
     mcpctl.use(recording.address)
     recording.say(USERS[0])
-    assert USERS[0] == json.loads(mcpctl.ok("get", "user", "alice", "-o", "json"))
+    assert {"kind": "user"} | USERS[0] == json.loads(mcpctl.ok("get", "user", "alice", "-o", "json"))
 
 
 def test_names_are_references_every_command_takes_back(with_users: Mcpctl, recording: Recording) -> None:
@@ -239,7 +240,7 @@ def test_an_empty_list_says_so_beside_the_output(mcpctl: Mcpctl, recording: Reco
     recording.say({"items": [], "nextCursor": None})
     ran = mcpctl("get", "rbac")
     assert (0, "", "No RBAC definitions found that you may view.\n") == (ran.code, ran.out, ran.err)
-    assert {"items": []} == json.loads(mcpctl.ok("get", "rbac", "-o", "json"))
+    assert {"kind": "list", "items": []} == json.loads(mcpctl.ok("get", "rbac", "-o", "json"))
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def get(
     """Show one or many things.
 
     KIND is one of users, groups, sessions, projects, servers, secrets, instances, rbac, mcptokens, audit; singular
-    names work too. Lists hold what you may view.
+    names work too. Lists hold what you may view. 'mcpctl apply' takes back what -o yaml and -o json print.
 
     Examples:
       mcpctl get users
@@ -151,12 +151,9 @@ def _refuse_strays(kinds: set[Kind], project: str | None, all_projects: bool, au
 
 
 def _print(found: list[tuple[Kind, list[Json]]], output: str, *, single: bool, headers: bool) -> None:
-    everything = [item for _, items in found for item in items]
     if output in ("json", "yaml"):
-        if single:
-            print_document(everything[0], output)
-        else:
-            print_document({"items": everything}, output)
+        everything = [{"kind": kind.singular} | item for kind, items in found for item in items]
+        print_document(everything[0] if single else {"kind": "list", "items": everything}, output)
         return
     for number, (kind, items) in enumerate(found):
         if items:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 
 from mcpctl.cli.resources import Kind
@@ -17,14 +16,23 @@ def print_json(body: object) -> None:
     print(json.dumps(body, indent=2, ensure_ascii=False))
 
 
-def print_yaml(body: object) -> None:
+def yaml_text(body: object) -> str:
     """``body`` as YAML."""
+    from io import StringIO
+
     from ruamel.yaml import YAML
 
     writer = YAML()
     writer.default_flow_style = False
     writer.width = 4096
-    writer.dump(dict(body) if isinstance(body, dict) else body, sys.stdout)
+    text = StringIO()
+    writer.dump(dict(body) if isinstance(body, dict) else body, text)
+    return text.getvalue()
+
+
+def print_yaml(body: object) -> None:
+    """``body`` as YAML."""
+    print(yaml_text(body), end="")
 
 
 def print_items(kind: Kind, items: Sequence[Json], output: str, *, headers: bool = True) -> None:

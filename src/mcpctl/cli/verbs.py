@@ -140,15 +140,11 @@ class VerbGroup(CommandGroup):
         """The command for the first argument. A kind this verb does not know is no misspelling of one that it knows."""
         if args and not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
             try:
-                kind = kind_called(args[0])
+                kind_called(args[0])
             except InvalidInput:
                 return super().resolve_command(ctx, args)
             known = ", ".join(self.list_commands(ctx))
-            root = ctx.find_root()
-            changing = root.command.get_command(root, "set") if isinstance(root.command, click.Group) else None
-            other = isinstance(changing, click.Group) and changing is not self and changing.get_command(ctx, kind.singular)
-            cure = f"use 'mcpctl set {kind.singular}'" if other and ctx.info_name == "edit" else f"it is one of {known}"
-            raise click.UsageError(f"'{ctx.command_path} {args[0]}' does not exist: {cure}", ctx)
+            raise click.UsageError(f"'{ctx.command_path} {args[0]}' does not exist: it is one of {known}", ctx)
         return super().resolve_command(ctx, args)
 
 

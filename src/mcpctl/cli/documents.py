@@ -1,0 +1,191 @@
+"""Things as documents in files: what ``get -o yaml`` prints and ``apply``, ``diff`` and ``edit`` read.
+
+A document is one thing with its ``kind``, or ``kind: list`` with ``items``, each of them one. A file may hold several, between
+lines of ``---``. JSON is read as the YAML it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, SequenceNode
+
+from mcpctl.cli.resources import GROUPS, MCPTOKENS, PROJECTS, RBAC, SECRETS, SERVERS, USERS, Kind, kind_called
+from mcpctl.client.http import Json
+from mcpctl.errors import InvalidInput
+
+APPLIED: Final = (USERS, GROUPS, SECRETS, SERVERS, PROJECTS, RBAC)
+"""What can be applied."""
+
+READ_ONLY: Final = {
+    "user": {"id", "groups", "createdAt"},
+    "group": {"id", "createdAt"},
+    "secret": {"id", "servers", "createdAt", "updatedAt"},
+    "server": {"id", "projects", "createdAt", "updatedAt"},
+    "project": {"id", "createdAt", "updatedAt"},
+    "rbac": {"origin", "readOnly"},
+}
+"""What ``get`` shows and nobody sets: it may stand in a document and says nothing."""
+
+SUFFIXES: Final = (".yaml", ".yml", ".json")
+LARGEST: Final = 200_000
+"""Values in one file, those that stand behind an alias counted each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One thing, where it was read, and as ``POST /apply`` takes it."""
+
+    where: str
+    kind: Kind
+    item: Json
+
+    @property
+    def reference(self) -> str:
+        """``user/alice``."""
+        return self.kind.reference(self.item)
+
+
+def as_item(kind: Kind, body: Json) -> Json:
+    """What ``get`` answered, or a file says, as the item that makes it so: without what nobody sets and what is not there."""
+    empty: tuple[Any, ...] = (None, {}, []) if kind is SERVERS else (None,)
+    read_only = READ_ONLY[kind.singular] | {"kind"}
+    return {"kind": kind.singular} | {
+        member: value for member, value in body.items() if member not in read_only and value not in empty
+    }
+
+
+def read(places: Sequence[str]) -> list[Document]:
+    """The documents in ``places``: files, directories (what ends so as ``SUFFIXES``, right in them), ``-`` for standard input.
+
+    Raises:
+        InvalidInput: one line for each thing that cannot be read, with its file, document and line.
+    """
+    wrong = list[str]()
+    found = list[Document]()
+    for place in places:
+        for source, text in _texts(place):
+            for where, body in _things(source, text, wrong):
+                try:
+                    found.append(_document(where, body))
+                except InvalidInput as error:
+                    wrong.append(f"{where}: {error.detail}")
+    if wrong:
+        raise InvalidInput("\n".join(wrong))
+    if not found:
+        raise InvalidInput(f"there is nothing in {', '.join(places)}")
+    return found
+
+
+def parse(source: str, text: str) -> list[Document]:
+    """The documents in one text.
+
+    Raises:
+        InvalidInput: as ``read``.
+    """
+    wrong = list[str]()
+    found = [*_things(source, text, wrong)]
+    if wrong:
+        raise InvalidInput("\n".join(wrong))
+    return [_document(where, body) for where, body in found]
+
+
+def _texts(place: str) -> Iterator[tuple[str, str]]:
+    path = Path(place)
+    try:
+        if place == "-":
+            yield "standard input", sys.stdin.buffer.read().decode("utf-8-sig")
+        elif path.is_dir():
+            files = sorted(one for one in path.iterdir() if one.suffix in SUFFIXES and one.is_file())
+            if not files:
+                raise InvalidInput(f"there is no file in {place} that ends in {', '.join(SUFFIXES)}")
+            for file in files:
+                yield str(file), file.read_bytes().decode("utf-8-sig")
+        else:
+            yield place, path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InvalidInput(f"{error.filename or place} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{place} cannot be read: it is not UTF-8 text") from None
+
+
+def _things(source: str, text: str, wrong: list[str]) -> Iterator[tuple[str, Any]]:
+    """Each thing in ``text`` and where it stands; what cannot be read is added to ``wrong``."""
+    nodes, number = list[Any](), 0
+    try:
+        for number, node in enumerate(YAML(typ="safe", pure=True).compose_all(text), 1):  # noqa: B007 - told if it fails
+            nodes.append(node)
+        number = 0
+        for node, value in zip(nodes, YAML(typ="safe", pure=True).load_all(text), strict=True):
+            number += 1
+            document = f"{source}, document {number}, line "
+            if value is None:
+                continue
+            items = value.get("items") if isinstance(value, dict) and value.get("kind", "list") == "list" else None
+            if isinstance(items, list):
+                lines = _lines_of_items(node)
+                yield from ((f"{document}{line}", item) for line, item in zip(lines, items, strict=True))
+            else:
+                yield f"{document}{node.start_mark.line + 1}", value
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        cause = str(error.problem or error.context).splitlines()[0]
+        wrong.append(f"{source}, document {number + 1}, line {line}: it is not YAML: {cause}")
+    except (YAMLError, ValueError, RecursionError) as error:
+        wrong.append(f"{source}, document {number + 1}: it cannot be read: {str(error).splitlines()[0]}")
+
+
+def _lines_of_items(node: Any) -> list[int]:
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if key.value == "items" and isinstance(value, SequenceNode):
+                return [one.start_mark.line + 1 for one in value.value]
+    return []
+
+
+def _document(where: str, body: Any) -> Document:
+    if not isinstance(body, dict):
+        raise InvalidInput("it must be an object with a kind and a name")
+    _require_json(body)
+    word = body.get("kind")
+    if not isinstance(word, str):
+        raise InvalidInput(f"it has no kind; that is one of {', '.join(kind.singular for kind in APPLIED)}")
+    if word.lower() in (MCPTOKENS.singular, MCPTOKENS.plural, *MCPTOKENS.aliases):
+        raise InvalidInput(
+            "a token cannot be applied: its secret is shown once, to whoever mints it with 'mcpctl create mcptoken'"
+        )
+    kind = kind_called(word, APPLIED)
+    name = body.get("name")
+    if not isinstance(name, str) or not name:
+        raise InvalidInput("it has no name" if name is None else "its name must be text")
+    return Document(where, kind, as_item(kind, body))
+
+
+def _require_json(body: Json) -> None:
+    """Go on only if all of this can be said in JSON.
+
+    Raises:
+        InvalidInput: naming the member.
+    """
+    ahead: list[tuple[str, Any]] = [("", body)]
+    seen = 0
+    while ahead:
+        where, value = ahead.pop()
+        seen += 1
+        if seen > LARGEST:
+            raise InvalidInput(f"it holds more than {LARGEST} values")
+        if isinstance(value, dict):
+            if odd := [key for key in value if not isinstance(key, str)]:
+                raise InvalidInput(f"{where or 'it'} has a member that is not text: put {odd[0]} in quotes")
+            ahead += [(f"{where}.{key}".lstrip("."), one) for key, one in value.items()]
+        elif isinstance(value, list):
+            ahead += [(f"{where}.{number}", one) for number, one in enumerate(value)]
+        elif not isinstance(value, str | int | float | None) or (isinstance(value, float) and not isfinite(value)):
+            raise InvalidInput(f"{where}: {value} is a {type(value).__name__}: put it in quotes")

@@ -1,0 +1,241 @@
+"""``apply``, ``diff`` and ``edit``: what files say, made so on a real control plane."""
+
+# ruff: noqa: E501 - a case is a row
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from mcpctl.cli import delete
+from mcpctl.cli.documents import APPLIED, READ_ONLY
+from mcpctl.main import program
+from mcpctl.wire import apply as wire
+from mcpctl.wire import catalog, people, rbac, secrets
+from tests.cli.conftest import Mcpctl
+from tests.cli.test_story import login
+from tests.serving import ADMIN_PASSWORD, Served
+from tests.store.rows import dump
+
+ALL = """\
+kind: rbac
+name: readers
+subjects: [Group:ops]
+roleBindings: ["role:view,resource:servers", "role:run,resource:servers,name:time/now,effect:deny"]
+---
+kind: project
+name: demo
+servers: [time, docs]
+---
+kind: list
+items:
+- {kind: server, name: time, transport: stdio, command: uvx, args: [mcp-server-time], env: {TOKEN: {secret: docs, key: bearer}}}
+- kind: servers          # the plural, too
+  name: docs
+  transport: streamable-http
+  url: https://docs.example.com/mcp
+  healthCheck: {tool: ping, arguments: {deep: true}}
+- {kind: secret, name: docs, values: {bearer: hush}}
+- {kind: group, name: ops, members: [User:bot]}
+---
+{"kind": "user", "name": "bot", "service": true}
+"""
+
+
+@pytest.fixture
+def admin(mcpctl: Mcpctl, served: Served) -> Mcpctl:
+    """``mcpctl`` logged in as admin, on each kind of database."""
+    login(mcpctl, served, "admin", ADMIN_PASSWORD)
+    return mcpctl
+
+
+@pytest.fixture
+def editor(mcpctl: Mcpctl, tmp_path: Path) -> Any:
+    """Say what the editor does, in Python, with ``text`` and the number of the time it was opened; it keeps what it saw."""
+
+    def does(code: str) -> list[str]:
+        script = tmp_path / "editor.py"
+        script.write_text(
+            f"import sys, pathlib\nfile = pathlib.Path(sys.argv[1])\ntext = file.read_text()\nseen = pathlib.Path({str(tmp_path)!r}) / 'seen'\n"
+            f"time = len(list(seen.parent.glob('seen*')))\n(seen.parent / f'seen{{time}}').write_text(text)\n{code}\nfile.write_text(text)\n"
+        )
+        mcpctl.patch.setenv("VISUAL", f"{sys.executable} {script}")
+        return [str(tmp_path / f"seen{number}") for number in range(5)]
+
+    return does
+
+
+def lines(text: str) -> list[str]:
+    return text.splitlines()
+
+
+def test_whatever_get_prints_is_taken_back_and_changes_nothing(admin: Mcpctl, served: Served) -> None:
+    made = lines(admin.ok("apply", "-f", "-", stdin=ALL))
+    assert ["rbac/readers created", "project/demo created", "server/time created", "server/docs created", "secret/docs created", "group/ops created", "user/bot created"] == made  # fmt: skip
+    before = dump(served.control.database)
+    kinds = ",".join(kind.plural for kind in APPLIED)
+    for form in ("yaml", "json"):
+        everything = admin.ok("get", kinds, "-o", form)
+        assert {"unchanged"} == {line.split()[1] for line in lines(admin.ok("apply", "-f", "-", stdin=everything))}
+        assert (0, "") == (admin("diff", "-f", "-", stdin=everything).code, admin.ok("diff", "-f", "-", stdin=everything))
+        for reference in made:
+            one = admin.ok("get", reference.split()[0], "-o", form)
+            assert f"{reference.split()[0]} unchanged\n" == admin.ok("apply", "-f", "-", stdin=one)
+    assert before == dump(served.control.database)
+
+
+def test_what_nobody_sets_is_what_the_answers_have_and_the_items_have_not() -> None:
+    answers: dict[str, type[BaseModel]] = {"user": people.User, "group": people.Group, "secret": secrets.Secret, "server": catalog.Server, "project": catalog.Project, "rbac": rbac.Definition}  # fmt: skip
+    items: dict[str, type[BaseModel]] = {"user": wire.UserItem, "group": wire.GroupItem, "secret": wire.SecretItem, "server": wire.ServerItem, "project": wire.ProjectItem, "rbac": wire.DefinitionItem}  # fmt: skip
+    found = {
+        kind: {one.alias for one in answers[kind].model_fields.values()}
+        - {one.alias for one in items[kind].model_fields.values()}
+        for kind in answers
+    }
+    assert READ_ONLY == found
+
+
+def test_a_directory_is_one_batch_and_a_dry_run_changes_nothing(admin: Mcpctl, served: Served) -> None:
+    place = admin.home / "access"
+    place.mkdir()
+    (place / "b.yaml").write_text("kind: group\nname: ops\nmembers: [User:bot]\n")
+    (place / "a.json").write_text('{"kind": "user", "name": "bot", "service": true}')
+    (place / "notes.txt").write_text("not: read")
+    before = dump(served.control.database)
+    assert ["user/bot created (dry run)", "group/ops created (dry run)"] == lines(
+        admin.ok("apply", "-f", str(place), "--dry-run")
+    )
+    assert before == dump(served.control.database)
+    assert "user/bot\ngroup/ops\n" == admin.ok("apply", "-f", str(place), "-o", "name")
+    said = json.loads(admin.ok("apply", "-f", str(place), "-o", "json"))
+    assert ["unchanged", "unchanged"] == [one["result"] for one in said["items"]]
+
+
+def test_a_difference_is_shown_line_by_line_and_exits_as_diff_does(admin: Mcpctl, served: Served) -> None:
+    admin.ok("apply", "-f", "-", stdin=ALL)
+    before = dump(served.control.database)
+    changed = "kind: group\nname: ops\nmembers: []\n---\nkind: user\nname: new\nservice: true\n---\nkind: secret\nname: docs\nvalues: {bearer: other}\n"
+    ran = admin("diff", "-f", "-", stdin=changed)
+    assert 1 == ran.code
+    assert ["--- a/group/ops", "+++ b/group/ops", "@@ -1,4 +1,3 @@", " kind: group", " name: ops", "-members:", "-- User:bot", "+members: []"] == lines(ran.out)[:8]  # fmt: skip
+    assert ["--- /dev/null", "+++ b/user/new"] == lines(ran.out)[8:10]
+    assert ["--- a/secret/docs", "+++ b/secret/docs", "# values.bearer is set"] == lines(ran.out)[-3:]
+    assert "other" not in ran.out
+    assert before == dump(served.control.database)
+
+
+def test_a_refusal_lists_all_that_is_missing_and_nothing_is_done(admin: Mcpctl, served: Served) -> None:
+    served.user("alice", "role:edit,resource:groups")
+    login(admin, served, "alice", "a long password")
+    before = dump(served.control.database, without=frozenset({"audit"}))
+    ran = admin(
+        "apply",
+        "-f",
+        "-",
+        stdin="kind: group\nname: ops\n---\n{kind: user, name: bot, service: true}\n---\n{kind: project, name: p}\n",
+    )
+    assert 5 == ran.code
+    assert ["    create users bot", "    create projects p"] == lines(ran.err)[-2:]
+    assert before == dump(served.control.database, without=frozenset({"audit"}))
+
+
+WRONG = [
+    ("kind: user\n", "x.yaml, document 1, line 1: it has no name"),
+    ("name: x\n", "document 1, line 1: it has no kind; that is one of user, group"),
+    ("kind: usr\nname: x\n", "'usr' is not a kind of thing here; did you mean 'user'?"),
+    ("kind: mcptoken\nname: x\n", "a token cannot be applied: its secret is shown once"),
+    ("kind: group\nname: a\n---\nkind: group\nname: b\nname: c\n", "document 2, line 6: it is not YAML: found duplicate key \"name\""),
+    ("kind: group\nname: a\n---\nkind: [group\n", "document 2, line"),
+    ("a\n", "it must be an object with a kind and a name"),
+    ("kind: group\nname: 2026-01-01\n", "name: 2026-01-01 is a date: put it in quotes"),
+    ("kind: group\nname: x\n1: 2\n", "a member that is not text: put 1 in quotes"),
+    ("kind: list\nitems:\n- {kind: group, name: x}\n- {kind: group}\n", "document 1, line 4: it has no name"),
+    ("!!python/object/apply:os.system [id]\n", "it is not YAML: could not determine a constructor"),
+    ("", "there is nothing in"),
+    ("kind: group\nname: ok\n---\n\nkind: group\nname: Not\nmembers: [x]\n", "x.yaml, document 2, line 5: group/Not: name: "),
+    ("kind: group\nname: ok\nmembres: []\n", "x.yaml, document 1, line 1: group/ok: membres: unknown member; did you mean 'members'?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "says"), WRONG, ids=range(len(WRONG)))
+def test_what_cannot_be_read_is_named_with_file_document_and_line(text: str, says: str, admin: Mcpctl) -> None:
+    ran = admin("apply", "-f", admin.file("x.yaml", text))
+    assert (2, "") == (ran.code, ran.out)
+    assert says in ran.err
+
+
+def test_many_values_behind_few_aliases_are_refused(admin: Mcpctl) -> None:
+    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
+    ran = admin("apply", "-f", "-", stdin="kind: group\nname: x\n" + bomb)
+    assert (2, True) == (ran.code, "it holds more than 200000 values" in ran.err)
+
+
+def test_pruning_shows_what_goes_and_asks(admin: Mcpctl, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin.ok(
+        "apply",
+        "-f",
+        "-",
+        stdin=ALL + "---\n{kind: rbac, name: old, subjects: [Group:ops], roleBindings: ['role:view,resource:servers']}\n",
+    )
+    kept = admin.file("kept.yaml", admin.ok("get", "rbac", "readers", "-o", "yaml"))
+    ran = admin("apply", "-f", kept, "--prune", "rbac")
+    assert (2, True) == (ran.code, "there is no terminal to ask on" in ran.err)
+    monkeypatch.setattr(delete, "can_ask", lambda: True)
+    for said, code in (("n\n", 1), ("y\n", 0)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(said))
+        assert code == program(["apply", "-f", kept, "--prune", "rbac"])
+        assert (404 if code == 0 else 200) == served.admin.get("/rbac/old").status_code
+    assert ["group/ops changed (dry run)"] == lines(
+        admin.ok("apply", "-f", "-", "--dry-run", "--prune", "groups", stdin="{kind: group, name: ops, members: []}")
+    )
+    assert ["group/ops changed"] == lines(
+        admin.ok("apply", "-f", "-", "--yes", "--prune", "groups", stdin="{kind: group, name: ops, members: []}")
+    )
+
+
+def test_what_is_saved_in_the_editor_is_applied(admin: Mcpctl, served: Served, editor: Any) -> None:
+    admin.ok("apply", "-f", "-", stdin=ALL + "---\n{kind: user, name: cat, service: true}\n")
+    seen = editor("text = text.replace('toolNames: prefixed', 'toolNames: plain').replace('- time\\n', '')")
+    assert "project/demo changed\n" == admin.ok("edit", "project", "demo")
+    assert "kind: project\nname: demo\nservers:\n- time\n- docs\ntoolNames: prefixed\n" == Path(seen[0]).read_text()
+    assert (["docs"], "plain") == (
+        served.admin.get("/projects/demo").json()["servers"],
+        served.admin.get("/projects/demo").json()["toolNames"],
+    )
+    for kind, name, old, new in [
+        ("user", "bot", "disabled: false", "disabled: true"),
+        ("group", "ops", "- User:bot", "- User:cat"),
+        ("server", "docs", "docs.example", "more.example"),
+        ("rbac", "readers", "view,", "run,"),
+    ]:
+        editor(f"text = text.replace({old!r}, {new!r})")
+        assert f"{kind}/{name} changed\n" == admin.ok("edit", kind, name)
+        assert new in admin.ok("get", kind, name, "-o", "yaml")
+
+
+def test_what_is_not_changed_is_not_sent(admin: Mcpctl, served: Served, editor: Any) -> None:
+    before = dump(served.control.database)
+    editor("text = '# a remark\\n' + text")
+    assert "group/admins unchanged\n" == admin.ok("edit", "group", "admins")
+    assert before == dump(served.control.database)
+
+
+def test_an_edit_that_cannot_be_applied_opens_again_with_the_reason(admin: Mcpctl, served: Served, editor: Any) -> None:
+    admin.ok("apply", "-f", "-", stdin=ALL + "---\n{kind: user, name: cat, service: true}\n")
+    seen = editor("text = text.replace('User:bot', 'User:nobody') if time == 0 else text.replace('User:nobody', 'User:cat')")
+    assert "group/ops changed\n" == admin.ok("edit", "group", "ops")
+    second = Path(seen[1]).read_text()
+    assert second.startswith("# The request is not valid\n")
+    assert "there is no User:nobody" in second
+    assert "- User:nobody\n" in second
+    Path(seen[0]).unlink()
+    Path(seen[1]).unlink()
+    editor("text = text.replace('name: ops', 'name: others')")
+    ran = admin("edit", "group", "ops")
+    assert (2, True) == (ran.code, "it must be group/ops, and only that: nothing is renamed" in ran.err)
+    assert 404 == served.admin.get("/groups/others").status_code
