@@ -8,8 +8,8 @@ behind the client's back: a client that keeps a dead session would fail until it
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
+from random import Random
 from time import monotonic
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from mcplocal.protocol.stdio import Emit, Pipes
 from mcplocal.settings import Settings
 from mcplocal.single_flight import SingleFlight
 
+_CHANCE = Random()  # noqa: S311 - spreads attempts; nothing secret comes of it
 LARGEST: Final = 64 << 20
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
@@ -206,7 +207,7 @@ class Bridge:
             except (aiohttp.ClientError, OSError, EventTooLong, UnicodeDecodeError, Rejection):
                 pass
             pause = FIRST_PAUSE if monotonic() - begun > LONGEST_PAUSE else min(pause * 2, LONGEST_PAUSE)
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads reconnections
+            await asyncio.sleep(pause * _CHANCE.uniform(0.8, 1.2))
 
     async def _heard(self) -> bool:
         """Hear the session's stream to its end; whether there may be another."""

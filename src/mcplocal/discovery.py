@@ -8,9 +8,9 @@ its last good list, and is not asked again for a while that doubles with each fa
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from time import monotonic
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from mcplocal.upstream.pool import Pool
 from mcplocal.wire import Era
 
 log = structlog.get_logger(__name__)
+_CHANCE = Random()  # noqa: S311 - spreads attempts; nothing secret comes of it
 
 MOST_PAGES: Final = 100
 MOST_LISTED: Final = 10_000
@@ -335,7 +336,7 @@ class Discovery:
             pause = max(pause, LASTING_PAUSE)
         listing.error = error
         listing.failures += 1
-        listing.good_until = monotonic() + pause * random.uniform(0.9, 1.1)  # noqa: S311 - spreads attempts
+        listing.good_until = monotonic() + pause * _CHANCE.uniform(0.9, 1.1)
         log.warning("an upstream gives no tool list", server=spec.name, why=error.detail, again_in=round(pause, 1))
         self.note_failure(spec, error)
 

@@ -7,9 +7,9 @@ server's own ``healthCheck`` says how often it is probed, how long that may take
 from __future__ import annotations
 
 import asyncio
-import random
 from contextlib import suppress
 from dataclasses import dataclass
+from random import Random
 from time import monotonic
 
 import structlog
@@ -25,6 +25,7 @@ from mcplocal.settings import Settings
 from mcplocal.upstream.pool import Pool
 
 log = structlog.get_logger(__name__)
+_CHANCE = Random()  # noqa: S311 - spreads attempts; nothing secret comes of it
 
 TICK = 1.0
 REPORTS = 3
@@ -109,7 +110,7 @@ class Liveness:
                 task.cancel()
         for digest, spec in servers.items():
             interval = spec.health_check.interval_seconds if spec.health_check is not None else self._interval
-            probe = self._probes.setdefault(digest, _Probe(now + interval * random.uniform(0.5, 1)))  # noqa: S311 - spreads probes
+            probe = self._probes.setdefault(digest, _Probe(now + interval * _CHANCE.uniform(0.5, 1)))
             if now < probe.due or (probe.task is not None and not probe.task.done()):
                 continue
             probe.due = now + interval

@@ -8,16 +8,17 @@ it is 64 bits in these and not 80.
 from __future__ import annotations
 
 from functools import lru_cache
-from random import getrandbits
+from random import Random
 from time import time_ns
 from typing import Final
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CHANCE: Final = Random()  # noqa: S311 - of its own, so that nobody who seeds the common one makes two alike
 
 
 def new_ulid() -> str:
     """A new one."""
-    return f"{_time(time_ns() // 1_000_000)}{getrandbits(64):016X}"
+    return f"{_time(time_ns() // 1_000_000)}{_CHANCE.getrandbits(64):016X}"
 
 
 @lru_cache(maxsize=4)

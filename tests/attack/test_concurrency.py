@@ -187,7 +187,7 @@ def test_no_call_that_begins_after_a_revocation_was_answered_passes(pair: Pair) 
     endings["left"] = ("DELETE", "/groups/viewers/members/left", None)
     endings["removed"] = ("DELETE", "/users/removed", None)
     endings["loggedout"] = ("POST", "/auth/logout", None)
-    done = threading.Event()
+    done, heard = threading.Event(), set[str]()
 
     def keep_calling(replica: Replica) -> list[tuple[str, float, float, int]]:
         said = []
@@ -195,6 +195,7 @@ def test_no_call_that_begins_after_a_revocation_was_answered_passes(pair: Pair) 
             begun = monotonic()
             status = replica.call("GET", "/servers/s", bearers[name]).status_code
             said.append((name, begun, monotonic(), status))
+            heard.add(name)
             if done.is_set():
                 return said
         return said
@@ -202,7 +203,8 @@ def test_no_call_that_begins_after_a_revocation_was_answered_passes(pair: Pair) 
     asked, answered = {}, {}
     with ThreadPoolExecutor(8) as pool:
         calling = [(replica is pair.one, pool.submit(keep_calling, replica)) for replica in [*pair.both] * 4]
-        sleep(0.5)
+        while heard < bearers.keys():  # each has been used before it ends
+            sleep(0.05)
         for name, ending in endings.items():
             asked[name] = monotonic()
             pair.made(*ending, bearer=bearers[name] if name == "loggedout" else None)

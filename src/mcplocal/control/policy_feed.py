@@ -9,10 +9,10 @@ may have been overtaken on its way.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from random import Random
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -23,6 +23,7 @@ from mcplocal.control.control_plane import ControlPlane
 from mcplocal.json_text import NotJson, read
 
 log = structlog.get_logger(__name__)
+_CHANCE = Random()  # noqa: S311 - spreads attempts; nothing secret comes of it
 
 FRESH_FOR: Final = 1.0
 """Seconds after a heartbeat during which nothing can have changed unnoticed."""
@@ -135,7 +136,7 @@ class PolicyFeed:
                     reported = True
             except Exception:
                 log.exception("the watch stream could not be followed")
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads reconnections
+            await asyncio.sleep(pause * _CHANCE.uniform(0.8, 1.2))
             pause = min(1.0, pause * 2)
 
     def _take(self, data: str, *, first: bool) -> None:

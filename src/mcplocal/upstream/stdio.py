@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import random
 import shutil
 import signal
 import tempfile
@@ -18,6 +17,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from random import Random
 from time import monotonic
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ from mcplocal.upstream.stdio_guard import StdioGuard
 from mcplocal.wire import UNSUPPORTED_VERSION, Era
 
 log = structlog.get_logger(__name__)
+_CHANCE = Random()  # noqa: S311 - spreads attempts; nothing secret comes of it
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 60.0
@@ -291,7 +292,7 @@ class StdioConnection:
     def _count_failure(self) -> None:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures)
         self._failures += 1
-        self._not_before = monotonic() + pause * random.uniform(0.8, 1.2)  # noqa: S311 - spreads restarts, hides nothing
+        self._not_before = monotonic() + pause * _CHANCE.uniform(0.8, 1.2)
 
     def _end(self, child: Child, why: str, *, failed: bool = False) -> None:
         """The child is of no more use: tell those who wait, and let it go aside."""
