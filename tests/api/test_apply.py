@@ -19,7 +19,7 @@ from tests.api.test_ceiling_doors import Call, Door
 from tests.serving import Client, Served, made
 from tests.store.rows import dump
 
-POLICY_FILES = doors.POLICY_FILES
+POLICY_FILES = doors.POLICY_FILES | {"seven.csv": "p, Group:seven, run, servers, x, allow\n"}
 Item = dict[str, Any]
 KIND = {"users": "user", "groups": "group", "servers": "server", "projects": "project", "rbac": "rbac"}
 REMOTE = {"transport": "streamable-http", "url": "http://127.0.0.1:9/mcp"}
@@ -221,6 +221,27 @@ def test_what_a_batch_gives_its_sender_is_of_no_use_to_it(shared: Served, actor:
     mine = rbac("mine7", "User:actor", "role:edit,resource:rbac", "role:view,resource:servers")
     with nothing_changes(shared, refusals=1):
         refused(apply(actor.client, mine, rbac("next7", "User:self7", "role:view,resource:servers,name:a")), "ceiling", ["view servers *", "view servers a"])  # fmt: skip
+
+
+def test_what_a_batch_takes_from_its_sender_it_still_may(shared: Served, actor: Person) -> None:
+    """authz d22, from the other side: the authority is read once, so no order of items makes another batch of it."""
+    setup(shared, doors.user("still7"), doors.rbac("still7", "User:actor", "role:view,resource:users"))
+    actor.holds("role:edit,resource:rbac")
+    less, give = (
+        rbac("still7", "User:still7", "role:edit,resource:rbac"),
+        rbac("give7", "User:still7", "role:view,resource:users"),
+    )
+    assert ["changed", "created"] == [result for _, _, result in results(apply(actor.client, less, give))]
+    with nothing_changes(shared, refusals=1):
+        refused(apply(actor.client, rbac("more7", "User:still7", "role:view,resource:users")), "ceiling", ["view users *"])
+
+
+def test_what_was_refused_is_not_there_for_the_items_after_it(shared: Served, actor: Person) -> None:
+    """Creating the group is refused once its row is there; the definition that names it is then one of nobody."""
+    actor.holds("role:edit,resource:groups", "role:edit,resource:rbac")
+    with nothing_changes(shared, refusals=1):
+        batch = [group("seven"), rbac("seven", "Group:seven", "role:view,resource:users")]
+        refused(apply(actor.client, *batch), "ceiling", ["run servers x", "view servers x"])
 
 
 def test_one_refusal_takes_everything_back_and_all_that_is_missing_is_said(shared: Served, actor: Person) -> None:

@@ -60,7 +60,7 @@ def run(work: Work, body: wire.ApplyBody, hashed: Mapping[str, str]) -> wire.App
     if taken_back is not None:
         taken_back.rollback()
         work.transaction.topics.clear()
-    items = [*(done[number] for number in range(len(body.items))), *pruned]
+    items = [*(done[number] for number in sorted(done)), *pruned]
     return wire.ApplyResult(items=items, dry_run=body.dry_run, revision=work.transaction.revision)
 
 
@@ -109,7 +109,7 @@ def _one(work: Work, item: wire.ItemShape, hashed: Mapping[str, str]) -> wire.Ap
         differs = [member for member in after if member not in ("kind", "name")]
         return wire.Applied(kind=item.kind, name=item.name, result="created", differs=differs, before=None, after=after)
     if not sees:
-        raise Duplicate(f"there is a {item.kind} {item.name!r} already, and you may not view it")
+        raise Duplicate(f"{item.kind}/{item.name} is there already, and you may not view it")
     before = kind.document(work.db, thing)
     differs = kind.differs(work, thing, item)
     if not differs:
