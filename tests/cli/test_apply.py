@@ -239,3 +239,22 @@ def test_an_edit_that_cannot_be_applied_opens_again_with_the_reason(admin: Mcpct
     ran = admin("edit", "group", "ops")
     assert (2, True) == (ran.code, "it must be group/ops, and only that: nothing is renamed" in ran.err)
     assert 404 == served.admin.get("/groups/others").status_code
+
+
+def test_what_somebody_else_changed_meanwhile_is_not_undone_unseen(admin: Mcpctl, served: Served, editor: Any) -> None:
+    admin.ok("apply", "-f", "-", stdin=ALL + "---\n{kind: user, name: cat, service: true}\n")
+    bearer = served.admin.bearer
+    put = f"""
+import json, urllib.request
+if time == 0:
+    body = json.dumps({{"members": ["User:cat"]}}).encode()
+    headers = {{"Authorization": "Bearer {bearer}", "Content-Type": "application/json"}}
+    urllib.request.urlopen(urllib.request.Request("{served.address}/api/v1/groups/ops", body, headers, method="PUT")).close()
+    text = text.replace("- User:bot", "[]").replace("members:\\n", "members: ")
+"""
+    seen = editor(put)
+    ran = admin("edit", "group", "ops")
+    assert (7, True) == (ran.code, "somebody changed it meanwhile" in ran.err)
+    assert "# " in Path(seen[1]).read_text()
+    assert "- User:cat" in Path(seen[1]).read_text()
+    assert ["User:cat"] == served.admin.get("/groups/ops").json()["members"]

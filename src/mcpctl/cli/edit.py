@@ -64,6 +64,12 @@ def _edit(kind: Kind, name: str, output: str | None) -> None:
                 return
             try:
                 document = _the_same(kind, before, edited)
+                now = as_item(kind, plane.get(kind.path(name)))
+                if now != before:
+                    before = now
+                    raise Conflict(
+                        f"somebody changed it meanwhile, and what you save would undo that; it is now:\n{yaml_text(now)}"
+                    )
                 (done,) = post(plane, [document], {})["items"]
                 break
             except (InvalidInput, Conflict, Forbidden) as problem:
