@@ -31,8 +31,8 @@ from tests.attack import replicas
 from tests.attack.replicas import Pair, Replica, at_once
 
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
-ROUNDS = 200 if SOAK else 8
-TAKEN = 500 if SOAK else 30
+ROUNDS = 100 if SOAK else 8
+TAKEN = 150 if SOAK else 30
 """How often something is taken away and given back while others try to pass it on."""
 FRESH = 1.0
 """Seconds after which no replica answers by what was so before."""
