@@ -28,7 +28,7 @@ from tests.policy.test_parsers import valid_bindings
 from tests.serving import Served
 
 SOAK = hypothesis.settings.get_current_profile_name() == "soak"
-EXAMPLES = int(os.environ.get("FUZZ", 300 if SOAK else 3))
+EXAMPLES = int(os.environ.get("FUZZ", 30 if SOAK else 3))
 LONG_CHAINS = settings(
     max_examples=4 * EXAMPLES,
     derandomize=not SOAK,  # make test asks the same each time, make soak something new
