@@ -13,6 +13,7 @@ from mcpctl.endpoint_test.check import Check
 from mcpctl.endpoint_test.options import Options
 from mcpctl.endpoint_test.runner import Report, run
 from tests.cli.conftest import mcpctl  # noqa: F401 - fixture
+from tests.endpoint_test.hostile import hostile_server
 from tests.endpoint_test.messages import EXPIRED, GOOD, SECOND, slug
 from tests.endpoint_test.serving import Reference
 from tests.gateway.conftest import gateway_control_plane, gateway_credential, time_url, world  # noqa: F401 - fixtures
@@ -42,3 +43,10 @@ def reference() -> Iterator[str]:
     """The address of the reference."""
     with served(Reference()) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def hostile() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The address of the hostile servers, and what they were asked."""
+    with hostile_server() as found:
+        yield found

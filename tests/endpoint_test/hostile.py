@@ -11,8 +11,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.endpoint_test.hostile_schemas import LAUGHS, OUTPUTS, SCHEMAS
+
 JSON = b"content-type: application/json\r\n"
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+_NUMBERS = itertools.count()
 META = "io.modelcontextprotocol/"
 
 Answers = Callable[[dict[str, Any], str], AsyncIterator[bytes]]
@@ -32,8 +35,12 @@ def discovered(message: dict[str, Any]) -> bytes:
     return result(message, supportedVersions=["2026-07-28"], capabilities={"tools": {}})
 
 
-def listing(tools: Callable[[int, str], Any]) -> Answers:
-    """Right in all but what its tools are."""
+def listing(
+    tools: Callable[[int, str], Any],
+    structured: Any = None,
+    called: Callable[[dict[str, Any]], bytes] | None = None,
+) -> Answers:
+    """Right in all but what its tools are, or what a call of one is answered with."""
     numbers = itertools.count()
 
     async def answers(message: dict[str, Any], base: str) -> AsyncIterator[bytes]:
@@ -43,7 +50,8 @@ def listing(tools: Callable[[int, str], Any]) -> Answers:
         elif method == "tools/list":
             yield whole(result(message, **tools(next(numbers), base)))
         elif method == "tools/call":
-            yield whole(result(message, content=[], structuredContent={"a": ["x"] * 50}))
+            given = {"a": ["x"] * 50} if structured is None else structured
+            yield called(message) if called else whole(result(message, content=[], structuredContent=given))
         else:
             yield whole(b"", status=b"404 Not Found")
 
@@ -75,16 +83,44 @@ def redirecting(place: Callable[[str], str]) -> Answers:
     return answers
 
 
+def wrong_content(message: dict[str, Any]) -> bytes:
+    return whole(result(message, content=[{"type": "x"}] * 9000))
+
+
+def progressing(message: dict[str, Any]) -> bytes:
+    """Progress of four hundred digits, where it was asked for."""
+    token = message["params"]["_meta"].get("progressToken")
+    params = {"progressToken": token, "progress": 10**400}
+    event = json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}).encode()
+    return STREAM + (b"data: %s\n\n" % event if token else b"") + b"data: " + result(message, content=[]) + b"\n\n"
+
+
+async def limiting(message: dict[str, Any], _: str) -> AsyncIterator[bytes]:
+    """A session whose end is always put off."""
+    if message.get("method") == "initialize":
+        about = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "a", "version": "1"}}
+        yield whole(result(message, **about), b"mcp-session-id: s%d\r\n" % next(_NUMBERS))
+    elif message.get("method") == "notifications/initialized":
+        yield whole(b"", status=b"202 Accepted")
+    else:
+        yield whole(b"", b"retry-after: 9\r\n", status=b"429 Too Many")
+
+
+def _output(schema: Any, structured: Any) -> Answers:
+    return listing(lambda *_: {"tools": [tool(outputSchema=schema)]}, structured)
+
+
+def _schema(schema: Any) -> Answers:
+    return listing(lambda *_: {"tools": [tool(outputSchema=schema)]}, {"a": [3]})
+
+
 def tool(**members: Any) -> dict[str, Any]:
     return {"name": "a", "inputSchema": {"type": "object"}, **members}
 
 
-LAUGHS = {f"l{n}": {"allOf": [{"$ref": f"#/$defs/l{n + 1}"}, {"$ref": f"#/$defs/l{n + 1}"}]} for n in range(40)}
 MANY = {f"p{n}": {"type": "x"} for n in range(20_000)}
 SLOW_PATTERN = {"type": "object", "properties": {"a": {"items": {"pattern": "^(a+)+$"}}}}
 CHUNKED = b"HTTP/1.1 200 OK\r\n" + JSON + b"transfer-encoding: chunked\r\n\r\n"
-
-_NUMBERS = itertools.count()
 
 WAYS: dict[str, Answers] = {
     "nothing": endless(b"", b"", 0.05),
@@ -137,6 +173,17 @@ WAYS: dict[str, Answers] = {
             "tools": [tool(inputSchema={"type": "object", "properties": {f"p{n}": {"type": "x"} for n in range(20_000)}})]
         }
     ),
+}
+
+WAYS |= {name: _output(*pair) for name, pair in OUTPUTS.items()}
+WAYS |= {name: _schema(schema) for name, schema in SCHEMAS.items()}
+WAYS |= {
+    "long-wrong-content": listing(lambda *_: {"tools": [tool()]}, called=wrong_content),
+    "half-a-cursor": listing(lambda *_: {"tools": [tool()], "nextCursor": "\ud800"}),
+    "progress-of-much": listing(lambda *_: {"tools": [tool()]}, called=progressing),
+    "fat-pages": listing(lambda n, _: {"tools": [tool(description="x" * 4_000_000, title=str(n))], "nextCursor": f"c{n}"}),
+    "fat-and-many": listing(lambda n, _: {"tools": [tool(inputSchema=MANY)] * 2, "nextCursor": f"c{n}"}),
+    "limits-the-end": limiting,
 }
 
 

@@ -10,8 +10,8 @@ DEEPEST: Final = 100
 """Levels of nesting. No message of MCP has twenty."""
 
 
-MOST_VALUES: Final = 200_000
-"""Values in one text; a hundred bytes of memory each."""
+MOST_VALUES: Final = 100_000
+"""Values in one text; each takes up to three hundred bytes of memory."""
 
 
 class NotJson(Exception):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mcpctl.endpoint_test.endpoint import Endpoint
-    from mcpctl.endpoint_test.exchange import Exchange
+    from mcpctl.endpoint_test.exchange import Exchange, Shown
 
 
 class Level(StrEnum):
@@ -36,7 +36,7 @@ class Finding:
 
     level: Level
     said: str = ""
-    seen: tuple[Exchange, ...] = ()
+    seen: tuple[Exchange | Shown, ...] = ()
     blocks: bool = False
     because: str | None = None
 
@@ -99,22 +99,22 @@ def check(
     return made
 
 
-def passed(said: str = "", *seen: Exchange) -> Finding:
+def passed(said: str = "", *seen: Exchange | Shown) -> Finding:
     """All is well."""
     return Finding(Level.PASS, said, seen)
 
 
-def noted(said: str, *seen: Exchange) -> Finding:
+def noted(said: str, *seen: Exchange | Shown) -> Finding:
     """Worth knowing, and no judgement."""
     return Finding(Level.INFO, said, seen)
 
 
-def warned(said: str, *seen: Exchange, blocks: bool = False) -> Finding:
+def warned(said: str, *seen: Exchange | Shown, blocks: bool = False) -> Finding:
     """Against advice."""
     return Finding(Level.WARN, said, seen, blocks)
 
 
-def failed(said: str, *seen: Exchange) -> Finding:
+def failed(said: str, *seen: Exchange | Shown) -> Finding:
     """Against a rule."""
     return Finding(Level.FAIL, said, seen, blocks=True)
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from time import monotonic
@@ -14,8 +15,10 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from mcpctl.endpoint_test.addresses import is_loopback, is_public, origin
-from mcpctl.endpoint_test.bounded_http import BoundedHttp, Until
-from mcpctl.endpoint_test.exchange import Exchange, Header, Mask
+from mcpctl.endpoint_test.bounded_http import BoundedHttp, OutOfTime, Until
+from mcpctl.endpoint_test.exchange import Exchange, Header
+from mcpctl.endpoint_test.judge import Judge
+from mcpctl.endpoint_test.mask import Mask
 from mcpctl.endpoint_test.observed import Observed
 from mcpctl.endpoint_test.official_schemas import LEGACY, MODERN
 from mcpctl.endpoint_test.options import RUN_FACTOR, Options
@@ -37,6 +40,8 @@ TOO_MANY: Final = 429
 ATTEMPTS: Final = 4
 LONGEST_PAUSE: Final = 5.0
 """Seconds to wait at most when an endpoint asks for it (Retry-After)."""
+CLOSING: Final = 2.0
+"""Seconds in which all sessions are ended, or left to themselves."""
 
 _ids = itertools.count(1)
 
@@ -60,14 +65,23 @@ class Listing:
     """All pages of a list.
 
     Attributes:
-        items: as they stand on the pages.
-        pages: the exchanges.
+        items: as they stand on the pages, if they are kept.
+        names: of the items, in order.
+        digests: a hash of each item.
+        pages: the exchanges, without the items.
         wrong: why it could not be followed to its end.
     """
 
     items: list[Any] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
     pages: list[Exchange] = field(default_factory=list)
     wrong: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many items there are."""
+        return len(self.digests)
 
     @property
     def objects(self) -> list[dict[str, Any]]:
@@ -82,10 +96,11 @@ class Endpoint:
         self.options = options
         self.url = options.url
         self.mask = Mask(options.secrets)
-        self.observed = Observed()
         self.sessions: list[Session] = []
         self._deadline = monotonic() + RUN_FACTOR * options.timeout
         self.http = BoundedHttp(options.timeout, self._deadline, verify=options.verify)
+        self.judge = Judge(self.http.left)
+        self.observed = Observed(self.mask, self.judge)
         self._outside = BoundedHttp(options.timeout, self._deadline, public_only=True)
         self._memory: dict[str, Any] = {}
         self._fastest = math.inf
@@ -102,9 +117,12 @@ class Endpoint:
 
     async def close(self) -> None:
         """End the sessions that were opened, and all connections."""
+        until = monotonic() + CLOSING
         for session in self.sessions:
-            if session.id and monotonic() < self._deadline:
-                await self.send(None, "DELETE", headers=session.headers, within=1.0)
+            left = until - monotonic()
+            if session.id and left > 0:
+                with suppress(OutOfTime):
+                    await self.send(None, "DELETE", headers=session.headers, within=left, attempts=1)
         await self.http.close()
         await self._outside.close()
 
@@ -129,6 +147,7 @@ class Endpoint:
         linger: float = 0.0,
         abandon: bool = False,
         within: float | None = None,
+        attempts: int = ATTEMPTS,
     ) -> Exchange:
         """One HTTP request to the endpoint.
 
@@ -144,6 +163,7 @@ class Endpoint:
             linger: as in ``BoundedHttp.send``.
             abandon: as in ``BoundedHttp.send``.
             within: as in ``BoundedHttp.send``.
+            attempts: how often it is sent at most, if the answer is 429.
 
         Raises:
             OutOfTime: the time for the whole run is over.
@@ -165,12 +185,12 @@ class Endpoint:
         sent = [*(pair for pair in base if pair[0].lower() not in gone), *given, *also]
         message = body if isinstance(body, Mapping) else None
         calls = message is not None and message.get("method") == "tools/call"
-        for attempt in range(ATTEMPTS):
+        for attempt in range(attempts):
             exchange = Exchange(method, where, tuple(sent), raw, message)
             await self.http.send(exchange, until=until, linger=linger, abandon=abandon, within=within, repeatable=not calls)
             if exchange.status:
                 self._fastest = min(self._fastest, exchange.seconds)
-            if exchange.status != TOO_MANY or attempt == ATTEMPTS - 1:
+            if exchange.status != TOO_MANY or attempt == attempts - 1:
                 break
             # Nothing was done, so it may be sent again, a tool call too.
             await asyncio.sleep(min(_pause(exchange), self.http.left()))
@@ -325,4 +345,7 @@ def _is_literal(host: str) -> bool:
 
 
 def _json(body: Any) -> bytes:
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    try:
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a cursor of half a character
+        return json.dumps(body, separators=(",", ":")).encode()

@@ -1,25 +1,12 @@
-"""One request and what came back, kept as evidence; and the form of it that may be shown."""
+"""One request and what came back, kept as evidence."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote
 
 EXCERPT: Final = 800
-"""Characters of a body that a report shows."""
-
-_HIDDEN: Final = frozenset(
-    {"authorization", "proxy-authorization", "cookie", "set-cookie", "mcp-session-id", "x-api-key", "api-key", "x-auth-token"}
-)
-_UNSHOWABLE = re.compile(
-    r"[^\t\n\x20-\x7e\xa0-\u200d\u2010-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-)
-_BEARER = re.compile(r"(?i)\b(bearer\s+)(?!\w+=)[A-Za-z0-9._~+/=-]{8,}")
-MASK: Final = "•••"
+"""Characters of a body that a report shows; four times as many bytes are kept."""
 
 Header = tuple[str, str]
 
@@ -131,48 +118,3 @@ class Shown:
 def same_id(one: Any, other: Any) -> bool:
     """Whether two identifiers are the same, of the same type."""
     return type(one) is type(other) and one == other
-
-
-class Mask:
-    """Hides what must not be shown, wherever it stands."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        written = {form for secret in secrets for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
-        self._secrets = sorted((secret for secret in written if len(secret) >= 4), key=len, reverse=True)
-
-    def text(self, text: str) -> str:
-        """``text`` without secrets, and with characters that are not for showing escaped."""
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        text = _BEARER.sub(rf"\1{MASK}", text)
-        return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
-
-    def show(self, exchange: Exchange) -> Shown:
-        """What a report may say of ``exchange``."""
-        sent = [f"{exchange.method} {self.text(exchange.url)}", *self._headers(exchange.headers)]
-        if exchange.body:
-            sent += ["", self._excerpt(exchange.body, len(exchange.body))]
-        received = []
-        if exchange.status:
-            received = [f"HTTP/{exchange.http_version} {exchange.status}", *self._headers(exchange.answered)]
-        if exchange.raw:
-            received += ["", self._excerpt(exchange.raw, exchange.size)]
-        if exchange.problem:
-            received += ["" if received else "no answer", f"[{self.text(exchange.problem)}]"]
-        return Shown("\n".join(sent), "\n".join(line for line in received).strip("\n"))
-
-    def _headers(self, headers: Iterable[Header]) -> list[str]:
-        shown = []
-        for name, value in list(headers)[:40]:
-            text = MASK if name.lower() in _HIDDEN else value
-            if name.lower() == "authorization" and " " in value:
-                text = f"{value.partition(' ')[0]} {MASK}"
-            shown.append(f"{self.text(name)}: {self.text(text[:300])}")
-        return shown
-
-    def _excerpt(self, raw: bytes, size: int) -> str:
-        # Masked before it is cut, so that no half of a secret is left at the end.
-        kept = raw if size <= len(raw) else raw[: -max(map(len, self._secrets), default=1)]
-        text = self.text(kept.decode("utf-8", "backslashreplace"))
-        cut = text[:EXCERPT]
-        return cut if len(text) <= EXCERPT and size <= 4 * EXCERPT else f"{cut}… [{size} bytes in all]"

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mcpctl.endpoint_test import official_schemas as official
-from mcpctl.endpoint_test.exchange import Exchange, same_id
+from mcpctl.endpoint_test.exchange import Exchange, Shown, same_id
+from mcpctl.endpoint_test.judge import Judge, Unjudged
+from mcpctl.endpoint_test.mask import Mask
 
 KEPT: Final = 10
 """Of each kind of remark."""
@@ -19,11 +21,17 @@ class Observed:
     """Remarks by kind: ``results``, ``errors`` and ``notifications`` (against the schema, with the era in front), ``media``,
     ``form``, ``ids``, ``jsonrpc``, ``unasked``, ``late``, ``minted``, ``unvalidated``.
 
+    Each is kept with what may be shown of the exchange, never with the exchange itself, which may be large.
+
     Attributes:
+        mask: hides secrets in what is kept.
+        judge: knows the official schemas.
         answers: how many messages were looked at.
     """
 
-    remarks: dict[str, list[tuple[str, Exchange]]] = field(default_factory=lambda: defaultdict(list))
+    mask: Mask
+    judge: Judge
+    remarks: dict[str, list[tuple[str, Shown]]] = field(default_factory=lambda: defaultdict(list))
     answers: int = 0
 
     def note(self, exchange: Exchange, revision: str) -> None:
@@ -45,8 +53,11 @@ class Observed:
             answered = answered or (isinstance(message, dict) and ("result" in message or "error" in message))
             if exchange.nodes > official.MOST_NODES:
                 self._remark("unvalidated", f"{exchange.sent['method']}: {exchange.nodes} values", exchange)
-            else:
+                continue
+            try:
                 self._judge(message, exchange, revision, era)
+            except Unjudged as error:
+                self._remark("unvalidated", f"{exchange.sent['method']}: {error}", exchange)
 
     def _judge(self, message: Any, exchange: Exchange, revision: str, era: str) -> None:
         method = exchange.sent["method"]
@@ -62,12 +73,13 @@ class Observed:
                 self._remark("jsonrpc", f"{method}: the answer has both a result and an error", exchange)
             if not same_id(message.get("id"), exchange.id):
                 self._remark("error-ids", f"{method}: the error has the id {message.get('id')!r}", exchange)
-            wrong = official.wrong_error(revision, {**message, "id": exchange.id, "jsonrpc": "2.0"})
+            wrong = self.judge.wrong_error(exchange.nodes, revision, {**message, "id": exchange.id, "jsonrpc": "2.0"})
             self._remark(f"{era} errors", wrong, exchange)
         elif "result" in message:
             if not same_id(message.get("id"), exchange.id):
                 self._remark("ids", f"{method}: the result has the id {message.get('id')!r}", exchange)
-            self._remark(f"{era} results", official.wrong_result(revision, method, message["result"]), exchange)
+            wrong = self.judge.wrong_result(exchange.nodes, revision, method, message["result"])
+            self._remark(f"{era} results", wrong, exchange)
         else:
             self._remark("jsonrpc", f"{method}: the answer is neither a result nor an error", exchange)
 
@@ -79,8 +91,8 @@ class Observed:
             return
         if era == "modern" and name == "notifications/message":
             self._remark("logs", "a log message came, although the request set no logLevel", exchange)
-        self._remark(f"{era} notifications", official.wrong_notification(revision, message), exchange)
+        self._remark(f"{era} notifications", self.judge.wrong_notification(exchange.nodes, revision, message), exchange)
 
     def _remark(self, kind: str, said: str, exchange: Exchange) -> None:
         if said and len(self.remarks[kind]) < KEPT:
-            self.remarks[kind].append((said, exchange))
+            self.remarks[kind].append((self.mask.line(said), self.mask.show(exchange)))

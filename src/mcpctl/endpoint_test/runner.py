@@ -12,7 +12,7 @@ from mcpctl.endpoint_test.bounded_http import OutOfTime
 from mcpctl.endpoint_test.catalog import BY_ID
 from mcpctl.endpoint_test.check import Check, Finding, Level, failed, skipped
 from mcpctl.endpoint_test.endpoint import Endpoint
-from mcpctl.endpoint_test.exchange import Shown
+from mcpctl.endpoint_test.exchange import Exchange, Shown
 from mcpctl.endpoint_test.options import Options
 
 OK, USAGE, FAILED, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4
@@ -128,9 +128,12 @@ class _Run:
         if finding.blocks:
             self.blocking[check.id] = in_the_way or check.id
         wrong = finding.level in (Level.FAIL, Level.WARN)
-        shown = tuple(self.endpoint.mask.show(one) for one in finding.seen[:SHOWN]) if wrong else ()
-        said = self.endpoint.mask.text(finding.said)
+        shown = tuple(self._shown(one) for one in finding.seen[:SHOWN]) if wrong else ()
+        said = self.endpoint.mask.line(finding.said)
         self.outcomes[check.id] = Outcome(check, finding.level, said, shown, finding.because, monotonic() - began)
+
+    def _shown(self, one: Exchange | Shown) -> Shown:
+        return one if isinstance(one, Shown) else self.endpoint.mask.show(one)
 
     async def _found(self, check: Check) -> Finding:
         try:
@@ -140,3 +143,5 @@ class _Run:
             return skipped("the time for the whole run is over", blocks=True)
         except RecursionError:
             return failed("the answer is too complicated to be judged")
+        except Exception as error:  # a stranger's answer ends a check, and never the run
+            return failed(f"the answer could not be judged: {type(error).__name__}")

@@ -1,6 +1,7 @@
-"""Schemas of tools: whether one is a schema, and whether a result keeps to it. Nothing is fetched, and nothing runs away.
+"""Schemas of tools: whether one is a schema, and whether a result keeps to it. Nothing is fetched.
 
-Patterns are not matched: an expression and a text from the same stranger can take for ever.
+A stranger's schema may take for ever or all memory, whatever is counted: ``wrong_schema`` and ``wrong_value`` belong into
+``judge_process``. Patterns are not matched.
 """
 
 from __future__ import annotations
@@ -34,14 +35,17 @@ def wrong_schema(schema: Any) -> str:
     if size(schema)[0] > LARGEST:
         return f"it holds more than {LARGEST} values"
     named = schema.get("$schema")
-    kind = validator_for(schema, default=Draft3Validator) if named else Draft202012Validator
+    try:
+        kind = validator_for(schema, default=Draft3Validator) if named else Draft202012Validator
+    except (ValueError, TypeError, AttributeError):
+        kind = Draft3Validator
     if kind is Draft3Validator and named:
         return f"its dialect {named!r:.100} is unknown"
     try:
         kind.check_schema(schema)
     except SchemaError as error:
         return f"{'/'.join(map(str, error.absolute_path)) or 'it'}: {error.message[:200]}"
-    except (RecursionError, Unresolvable, ValueError, TypeError) as error:
+    except (RecursionError, Unresolvable, ValueError, TypeError, OverflowError) as error:
         return f"it cannot be read: {str(error)[:200]}"
     return ""
 
@@ -83,7 +87,10 @@ def wrong_value(schema: Mapping[str, Any], value: Any) -> str:
     """
     if size(schema)[0] > LARGEST or size(value)[0] > LARGEST // 2:
         raise TooMuch("it is too large")
-    base = validator_for(schema, default=Draft202012Validator)
+    try:
+        base = validator_for(schema, default=Draft202012Validator)
+    except (ValueError, TypeError, AttributeError):
+        raise TooMuch("its dialect is unknown") from None
     steps = 0
 
     def follow(validator: Any, reference: Any, instance: Any, subschema: Any) -> Iterator[ValidationError]:
@@ -99,7 +106,7 @@ def wrong_value(schema: Mapping[str, Any], value: Any) -> str:
     kind = extend(base, {"$ref": follow, "pattern": ignore, "patternProperties": ignore})
     try:
         found = best_match(kind(schema, registry=Registry()).iter_errors(value))
-    except (RecursionError, Unresolvable, ValueError, TypeError) as error:
+    except (RecursionError, Unresolvable, ValueError, TypeError, OverflowError) as error:
         raise TooMuch(str(error)[:200]) from None
     except Exception as error:
         if type(error).__name__ != "_WrappedReferencingError":  # jsonschema has no public name for it

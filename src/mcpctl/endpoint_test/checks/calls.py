@@ -9,9 +9,9 @@ from mcpctl.endpoint_test.check import Check, Finding, Level, check, failed, not
 from mcpctl.endpoint_test.endpoint import NO_SUCH_TOOL, Endpoint
 from mcpctl.endpoint_test.exchange import Exchange
 from mcpctl.endpoint_test.expectations import refused
+from mcpctl.endpoint_test.judge import Unjudged
 from mcpctl.endpoint_test.lists import tool_called
 from mcpctl.endpoint_test.param_headers import headers_for
-from mcpctl.endpoint_test.tool_schemas import TooMuch, wrong_value
 
 TOOLS: Final = "MCP 2026-07-28 server/tools"
 NOT_NAMED: Final = "no tool may be called; name one with --call NAME=JSON"
@@ -118,8 +118,8 @@ async def structured(endpoint: Endpoint) -> Finding:
         if "structuredContent" not in result:
             return failed(f"{name} has an outputSchema and sends no structuredContent", exchange)
         try:
-            wrong = wrong_value(schema, result["structuredContent"])
-        except TooMuch as error:
+            wrong = endpoint.judge.wrong_value(schema, result["structuredContent"])
+        except Unjudged as error:
             return warned(f"{name}: it could not be validated: {error}", exchange)
         if wrong:
             return failed(f"{name}: {wrong}", exchange)
@@ -145,7 +145,7 @@ async def progress(endpoint: Endpoint) -> Finding:
         return skipped(NOT_NAMED)
     count = 0
     for name, exchange in await _calls_with_progress(endpoint):
-        last = float("-inf")
+        last: float = float("-inf")
         for one in _progress(exchange):
             count += 1
             value = one.get("progress")
@@ -153,7 +153,7 @@ async def progress(endpoint: Endpoint) -> Finding:
                 return failed(f"{name}: the token is {one.get('progressToken')!r:.60}, not the one given", exchange)
             if not isinstance(value, int | float) or value <= last:
                 return failed(f"{name}: {value!r:.40} follows {last}", exchange)
-            last = float(value)
+            last = value
     return passed(f"{count} notifications") if count else noted("none is reported")
 
 

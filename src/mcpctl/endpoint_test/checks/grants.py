@@ -83,10 +83,10 @@ async def nothing_is_seen(endpoint: Endpoint) -> Finding:
     grants = _grants(endpoint)
     if grants is None or grants.powerless is None:
         return skipped(NOT_OURS)
-    found = await follow(lambda params: endpoint.ask("tools/list", params, token=grants.powerless), "tools")
+    found = await follow(lambda params: endpoint.ask("tools/list", params, token=grants.powerless), "tools", keep=False)
     if found.wrong:
         return failed(found.wrong, found.pages[-1])
-    return failed(f"it sees {len(found.items)} tools", found.pages[0]) if found.items else passed()
+    return failed(f"it sees {found.count} tools", found.pages[0]) if found.count else passed()
 
 
 @check(

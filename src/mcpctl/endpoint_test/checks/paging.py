@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from mcpctl.endpoint_test.check import Finding, Level, check, failed, noted, passed, skipped, warned
@@ -23,7 +22,7 @@ PAGING: Final = "MCP 2026-07-28 server/utilities/pagination"
 )
 async def order(endpoint: Endpoint) -> Finding:
     """Compared with a second list, on another connection."""
-    first, second = _names(await tools(endpoint)), _names(await _again(endpoint))
+    first, second = (await tools(endpoint)).names, (await _again(endpoint)).names
     return passed() if first == second else warned("the order has changed", *(await _again(endpoint)).pages[:1])
 
 
@@ -37,7 +36,7 @@ async def order(endpoint: Endpoint) -> Finding:
 )
 async def same(endpoint: Endpoint) -> Finding:
     """Whatever the order."""
-    first, second = _texts(await tools(endpoint)), _texts(await _again(endpoint))
+    first, second = (await tools(endpoint)).digests, (await _again(endpoint)).digests
     if sorted(first) == sorted(second):
         return passed()
     return failed(f"{len(set(first) ^ set(second))} tools differ", *(await _again(endpoint)).pages[:1])
@@ -46,7 +45,7 @@ async def same(endpoint: Endpoint) -> Finding:
 async def _again(endpoint: Endpoint) -> Listing:
     async def listed() -> Listing:
         endpoint.http.reconnect()
-        return await follow(lambda params: endpoint.ask("tools/list", params), "tools")
+        return await follow(lambda params: endpoint.ask("tools/list", params), "tools", keep=False)
 
     return await endpoint.once("tools again", listed)
 
@@ -119,18 +118,11 @@ async def public(endpoint: Endpoint) -> Finding:
         return passed("it is private")
     if endpoint.options.second_token is None:
         return skipped("it is public; with --second-token-file it would be compared")
-    second = await follow(lambda params: endpoint.modern("tools/list", params, token=endpoint.options.second_token), "tools")
-    if sorted(_texts(first)) == sorted(_texts(second)):
+    other = endpoint.options.second_token
+    second = await follow(lambda params: endpoint.modern("tools/list", params, token=other), "tools", keep=False)
+    if sorted(first.digests) == sorted(second.digests):
         return passed("the same for both credentials")
     return failed("it is called public, and the second credential is given another one", *second.pages[:1])
-
-
-def _names(listing: Listing) -> list[str]:
-    return [str(tool.get("name")) for tool in listing.objects]
-
-
-def _texts(listing: Listing) -> list[str]:
-    return [json.dumps(tool, sort_keys=True) for tool in listing.items]
 
 
 CHECKS = (same, order, ends, cursor, one_scope, public)

@@ -10,9 +10,10 @@ from typing import Any, Final
 from mcpctl.endpoint_test.check import Check, Finding, Level, check, failed, noted, passed, skipped, warned
 from mcpctl.endpoint_test.checks.discover import CACHING, wrong_scope, wrong_ttl, wrong_type
 from mcpctl.endpoint_test.endpoint import Endpoint
+from mcpctl.endpoint_test.judge import Unjudged
 from mcpctl.endpoint_test.lists import legacy_tools, tools
 from mcpctl.endpoint_test.param_headers import wrong_annotation
-from mcpctl.endpoint_test.tool_schemas import DIALECT, dialect, references, size, wrong_schema
+from mcpctl.endpoint_test.tool_schemas import DIALECT, dialect, references, size
 
 TOOLS: Final = "MCP 2026-07-28 server/tools"
 LONGEST_PORTABLE: Final = 48
@@ -32,26 +33,38 @@ def _each(
     severity: Level,
     clause: str,
     advice: str,
-    wrong: Callable[[Tool], str],
+    wrong: Callable[[Tool], str] | str,
     depends: tuple[str, ...] = ("T1-tools",),
 ) -> Check:
-    """A check of every tool by itself."""
+    """A check of every tool by itself; ``wrong`` may be the member that has to be a schema."""
 
     async def run(endpoint: Endpoint) -> Finding:
-        listed, found = (await tools(endpoint)).objects, []
+        listed, found, unjudged = (await tools(endpoint)).objects, [], ""
         for tool in listed:
             endpoint.http.left()  # thousands of schemas take their time
-            if said := wrong(tool):
-                found.append(f"{tool.get('name')!r:.80}: {said}")
+            name = f"{tool.get('name')!r:.80}"
+            try:
+                said = _wrong_schema(endpoint, tool, wrong) if isinstance(wrong, str) else wrong(tool)
+            except Unjudged as error:
+                unjudged = unjudged or f"{name}: {error}"
+                continue
+            if said:
+                found.append(f"{name}: {said}")
         if not listed:
             return skipped("there are no tools")
+        if not found and unjudged:
+            return warned(unjudged, (await tools(endpoint)).pages[0])
         if not found:
             return passed(f"{len(listed)} tools")
         more = f" (and {len(found) - 1} more)" if found[1:] else ""
-        said, page = endpoint.mask.text(found[0]) + more, (await tools(endpoint)).pages[0]
+        said, page = endpoint.mask.line(found[0]) + more, (await tools(endpoint)).pages[0]
         return failed(said, page) if severity is Level.FAIL else warned(said, page)
 
     return Check(id, title, severity, clause, advice, run, depends)
+
+
+def _wrong_schema(endpoint: Endpoint, tool: Tool, member: str) -> str:
+    return endpoint.judge.wrong_schema(tool[member]) if member in tool else ""
 
 
 @check(
@@ -148,10 +161,6 @@ def _wrong_required(tool: Tool) -> str:
     return "" if right else f"'required' is {required!r:.60}, not an array of names"
 
 
-def _invalid_input(tool: Tool) -> str:
-    return wrong_schema(tool["inputSchema"])
-
-
 def _wrong_references(tool: Tool) -> str:
     found = [one for name in ("inputSchema", "outputSchema") for one in references(tool.get(name)) if "://" in one]
     return f"it refers to {found[0]!r:.100}" if found else ""
@@ -166,10 +175,6 @@ def _old_dialect(tool: Tool) -> str:
 def _too_large(tool: Tool) -> str:
     nodes, depth = size(tool.get("inputSchema"))
     return f"its schema has {nodes} values in {depth} levels" if nodes > MOST_NODES or depth > DEEPEST else ""
-
-
-def _invalid_output(tool: Tool) -> str:
-    return wrong_schema(tool["outputSchema"]) if "outputSchema" in tool else ""
 
 
 def _wrong_headers(tool: Tool) -> str:
@@ -222,7 +227,7 @@ EACH = (
         Level.FAIL,
         f"{SCHEMA_CLAUSE}: MUST be valid, 2020-12 by default",
         "Correct the schema, or name the dialect it is written in with $schema.",
-        _invalid_input,
+        "inputSchema",
         ("T1-tools", "T3-object", "T3-required"),
     ),
     _each(
@@ -255,7 +260,7 @@ EACH = (
         Level.FAIL,
         f"{TOOLS} §Output Schema",
         "Correct the schema, or leave it out.",
-        _invalid_output,
+        "outputSchema",
     ),
     _each(
         "T5-headers",
@@ -310,7 +315,7 @@ async def list_size(endpoint: Endpoint) -> Finding:
     """A token is some four bytes."""
     found = await tools(endpoint)
     total = sum(page.size for page in found.pages)
-    return noted(f"{len(found.items)} tools in {total} bytes, some {total // 4} tokens")
+    return noted(f"{found.count} tools in {total} bytes, some {total // 4} tokens")
 
 
 CHECKS = (listed, *HINTS, *EACH[:11], legacy_output, *EACH[11:], list_size)
