@@ -55,6 +55,10 @@ class Endpoint(ModernEra, HandshakeEra):
         if self.has("echoes the bearer"):
             said = {"code": -32603, "message": f"no use for {asked.header('authorization')} {asked.header('x-secret')}"}
             raise Answer(400, {"jsonrpc": "2.0", "id": None, "error": said}, {"set-cookie": f"a={asked.who}"})
+        if self.has("forges lines"):
+            code = "\n::error::owned" + "y" * 100_000
+            error = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": "\n::error::owned"}}
+            raise Answer(400, error) if self.requests % 2 else Answer(500, b"{\n::error::owned\n}")
         if self.has("no endpoint"):
             raise Answer(200, b"<html>Welcome</html>", {"content-type": "text/html"})
         origin, host = asked.header("origin"), asked.header("host") or ""

@@ -9,7 +9,15 @@ from tests.endpoint_test.defects import DEFECTS
 from tests.endpoint_test.messages import Answer, Asked, slug
 from tests.endpoint_test.reference import Endpoint
 
-OTHERS = ("none", "no legacy era without a word", "hides but serves", "echoes the bearer", "no endpoint", "rate limited")
+OTHERS = (
+    "none",
+    "no legacy era without a word",
+    "hides but serves",
+    "echoes the bearer",
+    "no endpoint",
+    "rate limited",
+    "forges lines",
+)
 """Endpoints that tests of one check use, besides those of ``DEFECTS``."""
 NAMES = {slug(defect): defect for defect in (*OTHERS, *DEFECTS)}
 WELL_KNOWN = "/.well-known/oauth-protected-resource"

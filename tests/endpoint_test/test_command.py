@@ -12,6 +12,7 @@ import pytest
 
 from mcpctl.endpoint_test.catalog import CHECKS
 from tests.cli.conftest import Mcpctl
+from tests.endpoint_test.hostile import hostile_server
 from tests.endpoint_test.messages import GOOD
 
 USAGE = (
@@ -35,6 +36,11 @@ USAGE = (
     ("http://127.0.0.1:9/mcp --config nowhere.toml", "nowhere.toml cannot be read"),
     ("http://192.0.2.1/mcp --header X-Key:abc", "plain http to another machine"),
     ("http://127.0.0.1:9/mcp --no-such-flag", "No such option"),
+    ('http://127.0.0.1:9/mcp --call x={"z":"\\ud800"}', "the arguments of 'x' are not JSON"),
+    ('http://127.0.0.1:9/mcp --call x={"z":NaN}', "the arguments of 'x' are not JSON"),
+    ("http://127.0.0.1:9/mcp --call x=" + '{"a":' * 90 + "1" + "}" * 90, "nested deeper than 50 levels"),
+    ("http://127.0.0.1:9/mcp --call x=" + '{"a":' * 5000 + "1" + "}" * 5000, "the arguments of 'x' are not JSON"),
+    ("http://127.0.0.1:9/mcp#part", "without '?' and '#'"),
 )
 
 
@@ -119,12 +125,32 @@ def test_a_file_says_what_flags_say_and_flags_beat_it(
         ("strict = 1", "should be of type bool"),
         ("url = ", "is not TOML"),
         ("era = 'old'", "era is one of auto"),
+        ("load = '0,1'", "up to 32 at once"),
+        ("load = '5,9'", "at least as many as at once"),
+        ("timeout = 0", "should be from 0.1 to 600 seconds"),
+        ("timeout = -1", "should be from 0.1 to 600 seconds"),
+        ("timeout = nan", "should be from 0.1 to 600 seconds"),
+        ("timeout = 1e9", "should be from 0.1 to 600 seconds"),
+        ("refused-token-files = [1]", "refused-token-files holds 1, and should hold texts only"),
+        ("only = [3]", "only holds 3, and should hold texts only"),
+        ("[calls]\na = { day = 2026-01-01 }", "the arguments of 'a' are not JSON"),
+        ("[calls]\na = 3", "names no tool with its arguments"),
+        ("[calls]\na = { x = nan }", "the arguments of 'a' are not JSON"),
     ],
 )
 def test_what_a_file_says_wrongly_is_told(text: str, said: str, mcpctl: Mcpctl) -> None:
     ran = mcpctl("test", "mcp", "http://127.0.0.1:9/mcp", "--config", mcpctl.file("c.toml", text))
     assert 1 == ran.code
     assert said in ran.err
+
+
+def test_an_address_is_tested_as_it_was_given_and_its_query_is_masked(mcpctl: Mcpctl) -> None:
+    with hostile_server() as (address, heard):
+        ran = mcpctl("test", "mcp", f"{address}/closes/mcp/?key=very-secret-key", "--only", "A1-connect")
+    assert {"/closes/mcp/?key=very-secret-key"} == {path for _, path in heard}
+    assert 4 == ran.code
+    assert "very-secret-key" not in ran.out
+    assert "/closes/mcp/?" in ran.out
 
 
 def test_all_checks_are_listed_and_each_is_explained(mcpctl: Mcpctl) -> None:

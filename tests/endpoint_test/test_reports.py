@@ -57,3 +57,24 @@ def test_sarif_has_a_rule_per_check_and_a_result_per_failure(report: Report) -> 
     rule = run["tool"]["driver"]["rules"][run["results"][0]["ruleIndex"]]
     assert "E1-version" == rule["id"]
     assert "error" == run["results"][0]["level"]
+
+
+def test_sarif_is_located_at_a_relative_file_and_has_the_same_fingerprint_each_time(report: Report) -> None:
+    first, second = (sarif.document(report, "1")["runs"][0]["results"][0] for _ in range(2))
+    place = first["locations"][0]["physicalLocation"]
+    uri = place["artifactLocation"]["uri"]
+    assert uri.startswith("127.0.0.1-")
+    assert uri.endswith("/version-of-its-own/mcp")
+    assert ":" not in uri
+    assert {"startLine": 1} == place["region"]
+    assert first["partialFingerprints"] == second["partialFingerprints"] != {}
+
+
+def test_no_line_of_a_server_begins_a_line_of_a_report(reference: str) -> None:
+    for text in (
+        "\n".join(table.lines(fully(reference, "forges lines"), verbose=True)),
+        junit.document(fully(reference, "forges lines")),
+    ):
+        assert "::error" in text
+        assert [] == [line for line in text.splitlines() if line.lstrip().startswith("::")]
+        assert max(map(len, text.splitlines())) < 2000

@@ -14,7 +14,7 @@ from mcpctl.endpoint_test.check import Finding, Level
 from mcpctl.endpoint_test.checks import reach
 from mcpctl.endpoint_test.endpoint import NO_SUCH_TOOL, Endpoint
 from mcpctl.endpoint_test.official_schemas import REVISIONS, SCHEMAS
-from mcpctl.endpoint_test.options import Load, Options
+from mcpctl.endpoint_test.options import Grants, Load, Options
 from mcpctl.endpoint_test.reports import json_document, junit, sarif, table
 from mcpctl.endpoint_test.runner import Report, run
 from tests.endpoint_test.conftest import fully, judge
@@ -117,6 +117,15 @@ def test_nothing_is_called_that_was_not_named() -> None:
         fully(address, calls={"ask": {}})
     assert {NO_SUCH_TOOL} == unnamed
     assert {NO_SUCH_TOOL, "ask"} == set(app.endpoints["none"].called)
+
+
+def test_a_named_tool_is_called_once_and_once_more_only_where_that_was_asked_for() -> None:
+    app = Reference()
+    with served(app) as address:
+        judge(f"{address}/none/mcp", token=GOOD, calls={"ask": {}}, grants=Grants(lambda _: True))
+        once = app.endpoints["none"].called.count("ask")
+        judge(f"{address}/none/mcp", ("K3",), token=GOOD, calls={"ask": {}})
+    assert (1, 3) == (once, app.endpoints["none"].called.count("ask"))
 
 
 def test_no_report_shows_a_secret_even_if_the_server_sends_it_back(reference: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click.exceptions import NoArgsIsHelpError
 
+from mcpctl.cli.endpoint_words import Call, LoadWords, endpoint_address
 from mcpctl.cli.flags import connection_flags
 from mcpctl.cli.output import print_json
 from mcpctl.cli.terminal import is_terminal, may_color, printable
 from mcpctl.cli.verbs import Command, CommandGroup
 from mcpctl.cli.words import PROJECT, OneOf, Ruled
-from mcpctl.client.address import check_address
 from mcpctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -61,44 +60,6 @@ def _usage_is_told(ctx: click.Context) -> Iterator[None]:
         raise WrongUsage(problem.detail, ctx) from problem
 
 
-class Call(click.ParamType[tuple[str, dict[str, Any]]]):
-    """``NAME=JSON``."""
-
-    name = "NAME=JSON"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, dict[str, Any]]:
-        """The tool, and the arguments of the call."""
-        if isinstance(value, tuple):
-            return value
-        tool, _, text = str(value).partition("=")
-        try:
-            arguments = json.loads(text or "{}")
-        except ValueError as error:
-            self.fail(f"the arguments of {tool!r} are not JSON: {error}", param, ctx)
-        if not tool or not isinstance(arguments, dict):
-            self.fail(f'{value!r} names no tool with its arguments: write NAME={{"argument": "value"}}', param, ctx)
-        return tool, arguments
-
-
-class LoadWords(click.ParamType[tuple[int, int]]):
-    """``N,C``."""
-
-    name = "N,C"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """How many requests, and how many at once."""
-        if isinstance(value, tuple):
-            return value
-        requests, _, at_once = str(value).partition(",")
-        try:
-            found = int(requests), int(at_once or 1)
-        except ValueError:
-            self.fail(f"{value!r} is not N,C: how many requests, and how many at once, such as 200,4", param, ctx)
-        if not (1 <= found[1] <= 32 and found[1] <= found[0] <= 100_000):
-            self.fail("up to 100000 requests, and up to 32 at once", param, ctx)
-        return found
-
-
 @click.group(cls=CommandGroup, short_help="Judge an endpoint of MCP.")
 def test() -> None:
     """Judge an endpoint of MCP.
@@ -113,7 +74,7 @@ def test() -> None:
 @click.argument(
     "url",
     required=False,
-    type=Ruled("URL", lambda text: check_address(text, "endpoint")),
+    type=Ruled("URL", endpoint_address),
     metavar="[URL]",
     help="The endpoint. With --project, that of the project's gateway.",
 )
@@ -170,7 +131,8 @@ def test() -> None:
     multiple=True,
     metavar="NAME=JSON",
     panel=CHECKS,
-    help="Call this tool with these arguments. Nothing else that may have effects is ever called.",
+    help="Call this tool with these arguments, once. If an argument is repeated in a header, K5 sends two more calls, which "
+    "must be refused; --only K3-unasked calls once more. Nothing else that may have effects is ever called.",
 )
 @click.option(
     "--only",

@@ -52,6 +52,7 @@ class Options:
         verify: check the server's certificate.
         load: measure latency with so many requests.
         grants: what to test of a gateway's authorization.
+        hidden: more that no report may show.
     """
 
     url: str
@@ -65,10 +66,18 @@ class Options:
     verify: bool = True
     load: Load | None = None
     grants: Grants | None = None
+    hidden: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no report may show."""
         grants = (self.grants.powerless, self.grants.foreign) if self.grants else ()
-        given = (self.token, self.second_token, *self.refused_tokens, *grants, *(value for _, value in self.headers))
+        given = (
+            self.token,
+            self.second_token,
+            *self.refused_tokens,
+            *grants,
+            *self.hidden,
+            *(value for _, value in self.headers),
+        )
         return tuple(one for one in given if one)

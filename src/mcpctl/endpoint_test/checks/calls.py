@@ -1,4 +1,7 @@
-"""K: calls. Nothing is called but what ``--call`` names, and a tool that does not exist."""
+"""K: calls. Nothing is called but what ``--call`` names, once, and a tool that does not exist.
+
+``K5`` sends two more calls where an argument is repeated in a header; both must be refused.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +39,14 @@ async def called(
     return await endpoint.legacy(await endpoint.session(), "tools/call", params, **how)
 
 
-async def _first_calls(endpoint: Endpoint) -> list[tuple[str, Exchange]]:
-    async def made() -> list[tuple[str, Exchange]]:
-        return [(name, await called(endpoint, name, arguments)) for name, arguments in endpoint.options.calls.items()]
+async def named_calls(endpoint: Endpoint) -> list[tuple[str, Exchange]]:
+    """The one call of each tool that ``--call`` names, which asks for progress; all checks look at it."""
 
-    return await endpoint.once("calls", made)
-
-
-async def _calls_with_progress(endpoint: Endpoint) -> list[tuple[str, Exchange]]:
     async def made() -> list[tuple[str, Exchange]]:
         calls = endpoint.options.calls.items()
         return [(name, await called(endpoint, name, arguments, progress=True)) for name, arguments in calls]
 
-    return await endpoint.once("calls with progress", made)
+    return await endpoint.once("calls", made)
 
 
 @check(
@@ -82,7 +80,7 @@ async def call(endpoint: Endpoint) -> Finding:
     if not endpoint.options.calls:
         return skipped(NOT_NAMED)
     told = []
-    for name, exchange in await _first_calls(endpoint):
+    for name, exchange in await named_calls(endpoint):
         result = exchange.result
         if result is None:
             return failed(f"{name}: {exchange.told()}", exchange)
@@ -110,7 +108,7 @@ async def structured(endpoint: Endpoint) -> Finding:
     if not endpoint.options.calls:
         return skipped(NOT_NAMED)
     looked_at = 0
-    for name, exchange in await _first_calls(endpoint):
+    for name, exchange in await named_calls(endpoint):
         schema, result = (await tool_called(endpoint, name)).get("outputSchema"), exchange.result or {}
         if not isinstance(schema, dict) or result.get("isError") or "content" not in result:
             continue
@@ -140,11 +138,11 @@ def _progress(exchange: Exchange) -> list[dict[str, Any]]:
     depends=("K2-call",),
 )
 async def progress(endpoint: Endpoint) -> Finding:
-    """Calls the named tools once more, with a token."""
+    """Looks at the one call of each tool, which has a token."""
     if not endpoint.options.calls:
         return skipped(NOT_NAMED)
     count = 0
-    for name, exchange in await _calls_with_progress(endpoint):
+    for name, exchange in await named_calls(endpoint):
         last: float = float("-inf")
         for one in _progress(exchange):
             count += 1
@@ -164,12 +162,14 @@ async def progress(endpoint: Endpoint) -> Finding:
     "MCP 2026-07-28 basic/utilities/progress: tokens come from the request",
     "Send progress only for requests whose _meta has a progressToken.",
     depends=("K2-call",),
+    opt_in=True,
 )
 async def unasked_progress(endpoint: Endpoint) -> Finding:
-    """Looks at the calls without one."""
+    """Calls each tool once more, without one."""
     if not endpoint.options.calls:
         return skipped(NOT_NAMED)
-    for name, exchange in await _first_calls(endpoint):
+    for name, arguments in endpoint.options.calls.items():
+        exchange = await called(endpoint, name, arguments)
         if _progress(exchange):
             return failed(f"{name} reports progress nobody asked for", exchange)
     return passed()
@@ -207,7 +207,7 @@ def _param_check(id: str, title: str, values: tuple[str, ...]) -> Check:  # noqa
 )
 async def asks_for_input(endpoint: Endpoint) -> Finding:
     """This client declares nothing, so there is nothing it may be asked for."""
-    for name, exchange in await _first_calls(endpoint):
+    for name, exchange in await named_calls(endpoint):
         result = exchange.result or {}
         if result.get("resultType") != "input_required":
             continue

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from mcpctl.endpoint_test.check import Finding, Level, check, failed, noted, passed, skipped
-from mcpctl.endpoint_test.checks.calls import called
+from mcpctl.endpoint_test.checks.calls import called, named_calls
 from mcpctl.endpoint_test.endpoint import Endpoint
 from mcpctl.endpoint_test.exchange import Exchange
 from mcpctl.endpoint_test.lists import follow, tools
@@ -54,14 +54,15 @@ async def listed_can_be_called(endpoint: Endpoint) -> Finding:
     """Those that ``--call`` names, and those that say they read only and need no arguments."""
     if _grants(endpoint) is None:
         return skipped(NOT_OURS)
-    calls = {**{name: {} for tool in (await tools(endpoint)).objects if (name := _harmless(tool))}, **endpoint.options.calls}
-    if not calls:
+    made = dict(await named_calls(endpoint))
+    harmless = [name for tool in (await tools(endpoint)).objects if (name := _harmless(tool)) and name not in made]
+    if not made and not harmless:
         return skipped("no tool says that it reads only and needs no arguments; name one with --call")
-    for name, arguments in calls.items():
-        exchange = await called(endpoint, name, arguments)
+    for name in (*made, *harmless):
+        exchange = made.get(name) or await called(endpoint, name, {})
         if exchange.result is None:
             return failed(f"{name}: {exchange.told()}", exchange)
-    return passed(", ".join(calls)[:200])
+    return passed(", ".join((*made, *harmless)))
 
 
 def _harmless(tool: dict[str, Any]) -> str:

@@ -89,7 +89,7 @@ async def redirects(endpoint: Endpoint) -> Finding:
             return failed("it redirects to what is no address", first)
         if not same:
             where = "down to plain http" if url.startswith("http:") and endpoint.url.startswith("https:") else "to another host"
-            return failed(f"it redirects {where}: {endpoint.mask.text(url[:200])}", exchange)
+            return failed(f"it redirects {where}: {endpoint.mask.line(url, 200)}", exchange)
         if url in seen or len(seen) > HOPS:
             return failed("it redirects in a circle", exchange)
         seen.add(url)
@@ -97,7 +97,7 @@ async def redirects(endpoint: Endpoint) -> Finding:
     if url == endpoint.url:
         return passed("none")
     endpoint.url = url
-    return warned(f"it redirects within the same origin, to {endpoint.mask.text(url)}; that is tested now", first)
+    return warned(f"it redirects within the same origin, to {endpoint.mask.line(url, 200)}; that is tested now", first)
 
 
 @check(
@@ -114,7 +114,7 @@ async def http(endpoint: Endpoint) -> Finding:
     if not exchange.status:
         return failed(exchange.told(), exchange)
     kept = "closes" if exchange.header("connection").lower() == "close" else "keeps"
-    server = endpoint.mask.text(exchange.header("server")[:60]) or "unnamed"
+    server = endpoint.mask.line(exchange.header("server"), 60) or "unnamed"
     return noted(
         f"HTTP/{exchange.http_version}, {exchange.seconds * 1000:.1f} ms, {kept} the connection, server {server}", exchange
     )

@@ -176,7 +176,8 @@ async def _deleted(endpoint: Endpoint) -> tuple[Session, Exchange]:
         session = await endpoint.shake()
         if not session.id:
             return session, session.shake
-        endpoint.sessions.remove(session)
+        if session in endpoint.sessions:
+            endpoint.sessions.remove(session)
         return session, await endpoint.send(None, "DELETE", headers=session.headers)
 
     return await endpoint.once("deleted", done)

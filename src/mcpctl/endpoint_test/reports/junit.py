@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import indent as lines_after
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from mcpctl.endpoint_test.catalog import FAMILIES
@@ -41,4 +42,9 @@ def document(report: Report) -> str:
 
 def _text(one: Outcome) -> str:
     parts = [one.said, f"clause: {one.check.clause}", f"advice: {one.check.advice}"]
-    return "\n\n".join([*parts, *(f"{shown.sent}\n\n{shown.received}" for shown in one.shown)])
+    return "\n\n".join([*parts, *(f"{_quoted('> ', shown.sent)}\n\n{_quoted('< ', shown.received)}" for shown in one.shown)])
+
+
+def _quoted(mark: str, text: str) -> str:
+    # So that no line of a stranger's begins a line of a log, where some are commands.
+    return lines_after(text, mark, lambda _: True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any, Final
+from urllib.parse import quote, urlsplit
 
 from mcpctl.endpoint_test.check import Level
 from mcpctl.endpoint_test.runner import Report
@@ -11,7 +13,10 @@ LEVELS: Final = {Level.FAIL: "error", Level.WARN: "warning"}
 
 
 def document(report: Report, version: str) -> dict[str, Any]:
-    """The report: a rule per check, and a result per failure or warning, located at the endpoint."""
+    """The report: a rule per check, and a result per failure or warning, located at the endpoint.
+
+    Code scanning takes results of files only, so that the endpoint is told as one: its host and path.
+    """
     rules = [
         {
             "id": one.check.id,
@@ -28,7 +33,10 @@ def document(report: Report, version: str) -> dict[str, Any]:
             "ruleIndex": number,
             "level": LEVELS[one.level],
             "message": {"text": f"{one.check.title}: {one.said}"},
-            "locations": [{"physicalLocation": {"artifactLocation": {"uri": report.url}}}],
+            "locations": [
+                {"physicalLocation": {"artifactLocation": {"uri": _relative(report.url)}, "region": {"startLine": 1}}}
+            ],
+            "partialFingerprints": {"endpointAndCheck/v1": sha256(f"{report.url} {one.check.id}".encode()).hexdigest()},
         }
         for number, one in enumerate(report.outcomes)
         if one.level in LEVELS
@@ -44,3 +52,9 @@ def document(report: Report, version: str) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _relative(url: str) -> str:
+    parts = urlsplit(url)
+    # No colon, which would make the host a scheme.
+    return quote(f"{parts.netloc.replace(':', '-')}{parts.path}".strip("/"), safe="/%")
