@@ -151,6 +151,7 @@ WAYS: dict[str, Answers] = {
     "circle": redirecting(lambda base: f"{base}/circle/mcp"),
     "circle-of-many": redirecting(lambda base: f"{base}/circle-of-many/mcp?{next(_NUMBERS)}"),
     "abroad": redirecting(lambda base: base.replace("127.0.0.1", "localhost") + "/abroad/mcp"),
+    "to-a-user": redirecting(lambda base: base.replace("://", "://me:secret@") + "/to-a-user/x"),
     "no-address": redirecting(lambda _: "http://[::1"),
     "escape-sequences": same(whole(b"", b"server: \x1b]0;owned\x07\r\n", status=b"401 \x1b[2J")),
     "to-metadata-service": same(

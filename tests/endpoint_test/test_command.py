@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -167,6 +170,26 @@ def test_a_pipe_gets_the_report_and_no_progress(reference: str, mcpctl: Mcpctl) 
     assert "" == ran.err
     assert "\x1b" not in ran.out
     assert "ok    D1-modern" in ran.out
+
+
+def test_a_report_can_be_written_in_any_encoding(reference: str) -> None:
+    argv = [sys.executable, "-m", "mcpctl", "test", "mcp", f"{reference}/echoes-the-bearer/mcp", "--only", "D1"]
+    environ = {**os.environ, "MCPCTL_TEST_TOKEN": GOOD, "PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=60)
+    assert ran.returncode in (2, 3)
+    assert "" == ran.stderr
+    assert "Bearer \\u2022" in ran.stdout
+
+
+def test_a_narrow_terminal_sees_one_line(reference: str) -> None:
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 20, 0, 0))
+    argv = [sys.executable, "-m", "mcpctl", "test", "mcp", f"{reference}/none/mcp", "--only", "D1", "-o", "junit"]
+    subprocess.run(argv, env={**os.environ, "MCPCTL_TEST_TOKEN": GOOD}, stdout=subprocess.PIPE, stderr=end, timeout=60)
+    os.close(end)
+    seen = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert max(map(len, seen.split("\r\x1b[K"))) < 20
 
 
 def test_a_terminal_sees_which_check_is_running_and_the_line_is_gone_afterwards(reference: str) -> None:

@@ -46,6 +46,16 @@ def test_no_token_reaches_another_host(hostile: Hostile) -> None:
     assert [] == [host for host, _ in heard if not host.startswith("127.0.0.1")]
 
 
+def test_a_redirect_with_a_user_or_password_is_not_followed(hostile: Hostile) -> None:
+    address, heard = hostile
+    heard.clear()
+    report = judge(f"{address}/to-a-user/mcp", ("A2",), timeout=TIMEOUT)
+    assert ["it redirects to an address with a user or password in it"] == [
+        one.said for one in report.outcomes if one.check.id == "A2-redirects"
+    ]
+    assert {"/to-a-user/mcp"} == {path for _, path in heard}
+
+
 def test_what_a_schema_refers_to_is_never_fetched(hostile: Hostile) -> None:
     address, heard = hostile
     heard.clear()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from mcpctl.cli.project_tokens import terminated_gently
 from mcpctl.endpoint_test.check import Level
 from mcpctl.endpoint_test.options import Grants
 from tests.cli.conftest import Mcpctl
@@ -59,6 +64,24 @@ def test_each_check_of_rights_fails_where_the_gateway_does(world: World, time_ur
 def test_a_tool_that_is_hidden_and_can_be_called_is_a_failure(reference: str) -> None:
     found = rights(f"{reference}/hides-but-serves/mcp", token=GOOD, grants=Grants(lambda _: True, SECOND))
     assert (Level.PASS, Level.FAIL) == (found["G2-hidden"][0], found["G2-refused"][0])
+
+
+def test_what_was_made_for_a_run_is_deleted_when_the_run_is_terminated() -> None:
+    deleted: list[str] = []
+
+    def run() -> None:
+        with ExitStack() as stack:
+            stack.enter_context(terminated_gently())
+            stack.callback(deleted.append, "token")
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as left:
+        run()
+    assert 143 == left.value.code
+    assert ["token"] == deleted
+    assert before == signal.getsignal(signal.SIGTERM)
 
 
 def test_without_a_known_gateway_it_says_how_to_name_one(world: World, mcpctl: Mcpctl) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -197,6 +199,8 @@ def _describe(explain: str | None, output: str | None) -> int:
 def _print(report: Report, output: str, *, verbose: bool) -> None:
     from mcpctl.endpoint_test.reports import json_document, junit, sarif, table
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a server sends may be in no encoding of this terminal's
     if output == "json":
         print_json(json_document.document(report))
     elif output == "junit":
@@ -211,6 +215,14 @@ def _print(report: Report, output: str, *, verbose: bool) -> None:
             print(line)
 
 
+def _columns() -> int:
+    try:
+        found = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        found = 0
+    return found or 80
+
+
 @contextmanager
 def _progress() -> Iterator[Watcher | None]:
     """A line on the terminal that says which check is running, and is gone afterwards."""
@@ -219,12 +231,8 @@ def _progress() -> Iterator[Watcher | None]:
         return
 
     def show(check: Check, number: int, count: int) -> None:
-        print(
-            f"\r\x1b[K[{number}/{count}] {printable(check.id)} {printable(check.title)[:50]}",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
+        line = f"[{number}/{count}] {printable(check.id)} {printable(check.title)}"
+        print(f"\r\x1b[K{line[: _columns() - 1]}", end="", file=sys.stderr, flush=True)
 
     try:
         yield show

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
@@ -36,6 +38,7 @@ def granted(project: str, url: str | None) -> Iterator[tuple[str, str, Grants]]:
     found = target()
     endpoint = url or _endpoint(found, project)
     with ExitStack() as stack:
+        stack.enter_context(terminated_gently())
         plane = stack.enter_context(control_plane(found))
         about = plane.get(path_of("projects", project))
         bindings = [f"role:run,resource:servers,name:{server}" for server in about["servers"]]
@@ -47,6 +50,23 @@ def granted(project: str, url: str | None) -> Iterator[tuple[str, str, Grants]]:
         powerless = _made(stack, plane, project)
         asking = stack.enter_context(ControlPlane(plane.server, tested, allow_plain_http=found.allow_plain_http))
         yield endpoint, tested, Grants(_asker(asking, about), powerless, _foreign(stack, plane, project))
+
+
+@contextmanager
+def terminated_gently() -> Iterator[None]:
+    """Let SIGTERM end this block as an exception does, so that what was made for it is deleted."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _endpoint(found: Target, project: str) -> str:

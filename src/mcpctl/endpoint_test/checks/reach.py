@@ -87,6 +87,8 @@ async def redirects(endpoint: Endpoint) -> Finding:
             same = origin(url) == origin(endpoint.url)
         except ValueError:
             return failed("it redirects to what is no address", first)
+        if "@" in urlsplit(url).netloc:
+            return failed("it redirects to an address with a user or password in it", exchange)
         if not same:
             where = "down to plain http" if url.startswith("http:") and endpoint.url.startswith("https:") else "to another host"
             return failed(f"it redirects {where}: {endpoint.mask.line(url, 200)}", exchange)
