@@ -84,6 +84,15 @@ def test_what_was_made_for_a_run_is_deleted_when_the_run_is_terminated() -> None
     assert before == signal.getsignal(signal.SIGTERM)
 
 
+def test_the_tokens_of_a_project_go_to_another_origin_only_on_demand(mcpctl: Mcpctl) -> None:
+    mcpctl.use("http://127.0.0.1:9", GOOD)
+    mcpctl.ok("config", "set-context", "test", "--gateway", "https://gw.example.com")
+    ran = mcpctl("test", "mcp", "http://127.0.0.1:9/mcp", "-p", "demo")
+    assert 1 == ran.code
+    assert "--other-origin sends the tokens there" in ran.err
+    assert "--other-origin" not in mcpctl("test", "mcp", "http://127.0.0.1:9/mcp", "-p", "demo", "--other-origin").err
+
+
 def test_without_a_known_gateway_it_says_how_to_name_one(world: World, mcpctl: Mcpctl) -> None:
     mcpctl.use(world.control.address, world.control.admin.bearer)
     ran = mcpctl("test", "mcp", "-p", "demo")

@@ -91,7 +91,7 @@ def gathered(flags: Mapping[str, Any]) -> Iterator[Given]:
         if project := value("project"):
             if token is not None and flags["token_file"]:
                 raise wrong("token-file", "--project makes its own tokens: leave --token-file out")
-            url, token, grants = stack.enter_context(granted(project, url))
+            url, token, grants = stack.enter_context(granted(project, url, other_origin=bool(flags["other_origin"])))
         if url is None:
             raise wrong("url", "which endpoint? Give a URL, or -p PROJECT, or --config FILE that names one")
         endpoint_address(url)

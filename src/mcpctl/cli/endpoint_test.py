@@ -81,6 +81,12 @@ def test() -> None:
     help="The endpoint. With --project, that of the project's gateway.",
 )
 @click.option("-p", "--project", type=PROJECT, help="Test the gateway of this project, with tokens made for it.")
+@click.option(
+    "--other-origin",
+    is_flag=True,
+    panel=CREDENTIALS,
+    help="With -p and a URL: send the project's tokens there, although the context's gateway is another one.",
+)
 @click.option("--config", "config_file", metavar="FILE", help="Read options from this TOML or YAML file; flags beat it.")
 @click.option(
     "--timeout",

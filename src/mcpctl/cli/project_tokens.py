@@ -12,6 +12,7 @@ from typing import Any, Final
 from mcpctl.cli.connection import control_plane, target
 from mcpctl.cli.resources import MCPTOKENS
 from mcpctl.cli.terminal import say
+from mcpctl.client.address import origin
 from mcpctl.client.contexts import config_path, load
 from mcpctl.client.http import API, ControlPlane, path_of
 from mcpctl.client.target import Target
@@ -24,19 +25,24 @@ OTHERS_TRIED: Final = 5
 
 
 @contextmanager
-def granted(project: str, url: str | None) -> Iterator[tuple[str, str, Grants]]:
+def granted(project: str, url: str | None, *, other_origin: bool = False) -> Iterator[tuple[str, str, Grants]]:
     """The endpoint of a project's gateway, a token that may run what the project has, and what else tells of its rights.
 
     Args:
         project: its name.
         url: its endpoint, if it is not the one of the gateway that the context names.
+        other_origin: ``url`` may be of another origin than that gateway, and get the tokens.
 
     Raises:
-        InvalidInput: no gateway is known.
+        InvalidInput: no gateway is known, or ``url`` is not of the known one.
         Problem: the token could not be made.
     """
     found = target()
-    endpoint = url or _endpoint(found, project)
+    gateway = _gateway(found)
+    if url and gateway and origin(url) != origin(gateway) and not other_origin:
+        message = f"{url.partition('?')[0]} is not of the context's gateway ({gateway}); --other-origin sends the tokens there"
+        raise InvalidInput(message, errors=[FieldError("url", message)])
+    endpoint = url or _endpoint(gateway, project)
     with ExitStack() as stack:
         stack.enter_context(terminated_gently())
         plane = stack.enter_context(control_plane(found))
@@ -69,12 +75,16 @@ def terminated_gently() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _endpoint(found: Target, project: str) -> str:
+def _gateway(found: Target) -> str | None:
     context = load(config_path()).by_name.get(found.context or "")
-    if context is None or context.gateway is None:
+    return context.gateway if context else None
+
+
+def _endpoint(gateway: str | None, project: str) -> str:
+    if gateway is None:
         message = "which gateway? Give its URL, or keep it: mcpctl config set-context NAME --gateway URL"
         raise InvalidInput(message, errors=[FieldError("url", message)])
-    return f"{context.gateway}/projects/{project}/mcp"
+    return f"{gateway}/projects/{project}/mcp"
 
 
 def _made(stack: ExitStack, plane: ControlPlane, project: str, **members: Any) -> str:
