@@ -94,6 +94,22 @@ MEMBERS: dict[str, Any] = {
 LIKELY = ("resultType", "ttlMs", "cacheScope", "supportedVersions", "protocolVersion", "capabilities", "tools", "content")
 UNLIKELY = {name: member for name, member in MEMBERS.items() if name not in LIKELY}
 RESULTS = st.fixed_dictionaries({name: MEMBERS[name] for name in LIKELY}, optional=UNLIKELY)
+RIGHT: dict[str, Any] = {
+    "resultType": "complete",
+    "ttlMs": 1,
+    "cacheScope": "public",
+    "supportedVersions": ["2026-07-28"],
+    "protocolVersion": "2025-11-25",
+    "serverInfo": {"name": "a", "version": "1"},
+    "capabilities": {"tools": {}, "prompts": {}, "resources": {"subscribe": True}},
+    "tools": [{"name": "a", "inputSchema": {"type": "object"}, "outputSchema": {"type": "object"}}],
+    "prompts": [],
+    "resources": [],
+    "content": [],
+}
+ALMOST_RIGHT = st.lists(st.sampled_from(list(MEMBERS)), max_size=2, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: MEMBERS[name] for name in names}).map(lambda wrong: {**RIGHT, **wrong})
+)
 NOTES = st.fixed_dictionaries(
     {"jsonrpc": st.just("2.0"), "method": st.just("notifications/progress") | ANYTHING},
     optional={"id": ANYTHING, "params": st.fixed_dictionaries({"progress": ANYTHING, "progressToken": ANYTHING}) | ANYTHING},
@@ -102,7 +118,7 @@ ERRORS = st.fixed_dictionaries({"code": ANYTHING}, optional={"message": ANYTHING
 ANSWERS = st.fixed_dictionaries(
     {
         "status": st.sampled_from([200, 200, 200, 202, 400, 401, 404, 500, 301]),
-        "result": RESULTS | ANYTHING,
+        "result": ALMOST_RIGHT | RESULTS | ANYTHING,
         "error": st.none()
         | st.fixed_dictionaries({"code": ANYTHING}, optional={"message": ANYTHING, "data": ANYTHING})
         | ANYTHING,

@@ -9,6 +9,7 @@ from time import monotonic
 
 import pytest
 
+from mcpctl.endpoint_test.bounded_http import OutOfTime
 from mcpctl.endpoint_test.endpoint import Endpoint
 from mcpctl.endpoint_test.judge import Judge, Unjudged
 from mcpctl.endpoint_test.options import Options
@@ -67,6 +68,16 @@ def test_sessions_are_ended_in_two_seconds_or_not_at_all(hostile: Hostile) -> No
         return monotonic() - began
 
     assert asyncio.run(closed()) < 4.0
+
+
+def test_nothing_is_judged_when_the_time_of_the_run_is_over() -> None:
+    def left() -> float:
+        raise OutOfTime
+
+    with pytest.raises(OutOfTime):
+        Judge(left).wrong_result(3, "2026-07-28", "tools/list", {})
+    with pytest.raises(OutOfTime):
+        Judge(left).wrong_schema(ANY)
 
 
 def test_after_five_that_took_too_long_nothing_more_is_judged_so() -> None:
