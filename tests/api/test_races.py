@@ -337,3 +337,20 @@ def test_every_step_of_minting_fails_whole(served: Served) -> None:
     assert step > 12
     assert 3 == len(served.admin.get("/mcptokens/t?project=p").json()["bindings"])
     assert 1 == sum(row.name == "p/t" for row in audit_rows(served))
+
+
+def test_the_deciding_line_is_the_same_for_who_remembers_and_who_reads_anew(served: Served) -> None:
+    """A definition written again stands behind another one that says the same: nobody names the old order any more."""
+    alice = served.user("alice")
+    say = {"subjects": ["User:alice"], "roleBindings": ["role:view,resource:users"]}
+    for name in ("one", "two"):
+        made(served.admin.post("/rbac", {"name": name, **say}))
+    question = {"action": "view", "resource": "users"}
+    assert "rbac:one" == made(alice.post("/authorize", question), 200)["origin"]
+    made(served.admin.put("/rbac/one", {**say, "subjects": ["User:alice", "User:admin"]}), 200)
+    remembered = made(alice.post("/authorize", question), 200)["origin"]
+    fresh = made(served.log_in("alice", "a long password").post("/authorize", question), 200)["origin"]
+    assert "rbac:two" == remembered == fresh
+    revision = made(alice.post("/authorize", question), 200)["revision"]
+    made(served.admin.put("/rbac/one", {**say, "subjects": ["User:admin", "User:alice"]}), 200)
+    assert revision == made(alice.post("/authorize", question), 200)["revision"], "what says the same is not written again"

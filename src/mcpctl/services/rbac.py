@@ -129,12 +129,15 @@ def _lines(work: Work, name: str, body: wire.DefinitionBody) -> list[Rule]:
 
 
 def _write(work: Work, name: str, before: list[Rule], after: list[Rule]) -> None:
+    if {*before} == {*after}:
+        return
     _require_ceiling(work, name, before, after)
     with last_admin.kept(work.db, work.policy):
         if before:
             policy_rules.remove_origin(work.db, origin_of(name))
         policy_rules.add(work.db, after)
-    work.touch(*(rule.sub for rule in {*before} ^ {*after}))
+    # Of all of them: a line that is written again stands behind others, and may no longer be the one that decides.
+    work.touch(*(rule.sub for rule in (*before, *after)))
 
 
 def _require_ceiling(work: Work, name: str, before: list[Rule], after: list[Rule]) -> None:
