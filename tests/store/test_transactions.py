@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from time import time
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import OperationalError
 
 from mcpctl.errors import InvalidSetting, StoreUnavailable
@@ -280,3 +280,19 @@ def test_a_database_that_does_not_answer_is_said_to_be_unavailable() -> None:
         ping(Database("postgresql://nobody@127.0.0.1:9/nothing"))
     with pytest.raises(StoreUnavailable):
         ping(Database("sqlite:////nowhere/at/all/mcpctl.db"))
+
+
+def test_a_connection_lost_while_nobody_used_it_is_noticed_before_it_is_used(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if database.is_sqlite:
+        pytest.skip("nothing to cut off")
+    monkeypatch.setattr("mcpctl.store.database.PING_AFTER", 0.0)
+    with database.read() as db:
+        mine = db.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    killer = Database(database.url.render_as_string(hide_password=False))
+    with killer.engine.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": mine})
+    killer.close()
+    with database.read() as db:
+        assert mine != db.execute(text("SELECT pg_backend_pid()")).scalar_one()

@@ -13,11 +13,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -29,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 BUSY_SECONDS: Final = 30
 """How long a writer waits for another one."""
+
+PING_AFTER: Final = 5.0
+"""Seconds of idleness after which a connection to PostgreSQL is asked whether it lives before it is used."""
 
 Published = Callable[[int, frozenset[str]], None]
 
@@ -69,11 +74,7 @@ class Database:
             raise InvalidSetting("MCPCTL_DATABASE_URL must name a file: sqlite:////var/lib/mcpctl/mcpctl.db")
         self.url = parsed
         # Parameters are what people sent, and may be hashes of secrets: they stand in no log and in no traceback.
-        self.engine: Engine = (
-            _sqlite_engine(parsed)
-            if self.is_sqlite
-            else create_engine(parsed, pool_pre_ping=True, pool_size=10, hide_parameters=True)
-        )
+        self.engine: Engine = _sqlite_engine(parsed) if self.is_sqlite else _postgresql_engine(parsed)
         self._turn = threading.Lock()
         self._listeners: list[Published] = []
 
@@ -146,6 +147,27 @@ class Database:
     def _connection(self, *, write: bool) -> Iterator[Connection]:
         with self.engine.connect().execution_options(mcpctl_write=write) as connection:
             yield connection
+
+
+def _postgresql_engine(url: Any) -> Engine:
+    """A pool that asks a connection whether it still lives only if it has been idle: to ask each time is a round trip more."""
+    engine = create_engine(url, pool_size=10, hide_parameters=True)
+
+    @event.listens_for(engine, "checkin")
+    def _note(_connection: Any, record: Any) -> None:
+        record.info["idle since"] = monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: Any, _proxy: Any) -> None:
+        if monotonic() - record.info.get("idle since", monotonic()) > PING_AFTER:
+            try:
+                lives = engine.dialect.do_ping(connection)
+            except psycopg.Error:
+                lives = False
+            if not lives:
+                raise DisconnectionError("the connection was lost while nobody used it")  # the pool takes another one
+
+    return engine
 
 
 def _sqlite_engine(url: Any) -> Engine:
