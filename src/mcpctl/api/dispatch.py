@@ -50,7 +50,7 @@ def endpoint(control: ControlPlane, operation: Operation) -> Endpoint:
     """The Starlette endpoint of ``operation``."""
 
     async def run(request: Request) -> Response:
-        given = request.headers.get("x-request-id", "")
+        given = bodies.header(request, b"x-request-id")
         request_id = given if given and _REQUEST_ID.fullmatch(given) else f"{_CHANCE.getrandbits(128):032x}"
         # The log and the audit know it by ours then.
         echoed = given if operation.standard == "authzen" and _ANY_REQUEST_ID.fullmatch(given) else request_id
