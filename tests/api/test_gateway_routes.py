@@ -279,3 +279,14 @@ def test_a_token_reads_the_logs_of_its_own_project_and_no_others(shared: Served)
     assert [204, 204] == [reports(shared.admin, name, lines(1)) for name in ("mine", "theirs")]
     assert made(reader.get("/instances/mine/gw-log/logs"), 200)["items"]
     refused(reader.get("/instances/theirs/gw-log/logs"), "not_found")
+
+
+def test_every_member_of_an_event_stands_in_the_audit(shared: Served) -> None:
+    """Under a name of its column's own or the wire's: none is dropped on the way."""
+    shared.project("whole")
+    told = event("whole-event", project="whole", user="alice", tokenName="agent", tokenSha="ab" * 32, source="10.0.0.9")
+    made(shared.admin.post("/gateway/audit", {"gateway": "gw", "events": [told]}), 202)
+    (row,) = [one for one in shared.admin.get("/audit?project=whole").json()["items"] if one["id"] == "whole-event"]
+    kept = ("user", "tokenName", "tokenSha", "project", "server", "tool", "outcome", "allowed", "source")
+    assert {name: told[name] for name in kept if name in told} == {name: row[name] for name in kept if name in told}
+    assert "alice" == row["user"]

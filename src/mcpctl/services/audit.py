@@ -87,7 +87,7 @@ def add_calls(db: Db, batch: gateway_wire.CallEvents, projects: frozenset[str] |
             "id": event.id,
             "at": moments[event.id],
             "subject": _cut(event.subject, SUBJECT),
-            "user": _cut(event.user, NAME),
+            "user_name": _cut(event.user, NAME),
             "token_name": event.token_name,
             "token_sha": event.token_sha,
             "action": event.method[:64],
