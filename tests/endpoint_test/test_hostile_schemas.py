@@ -45,7 +45,9 @@ def test_a_long_wrong_result_is_not_validated_for_ever(hostile: Hostile) -> None
     began = monotonic()
     found = said(judge(f"{hostile[0]}/long-wrong-content/mcp", ("K2", "W1"), calls={"a": {}}, timeout=5.0))
     assert monotonic() - began < 15.0
-    assert any(one in found["W1-all"] for one in NOT_JUDGED), found["W1-all"]
+    # A quick machine gets to the end of it in time and finds it wrong; another says that it could not. Neither passes it.
+    judged_wrong = any(text.startswith("fail") for check, text in found.items() if check.startswith(("W1", "K2")))
+    assert judged_wrong or any(one in found["W1-all"] for one in NOT_JUDGED), found
 
 
 @pytest.mark.parametrize("way", ["half-a-cursor", "progress-of-much"])
