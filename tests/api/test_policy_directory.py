@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,9 +12,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy.orm import Session as Db
 
 from mcpctl.api.control_plane import ControlPlane
+from mcpctl.errors import Forbidden
 from mcpctl.policy import files
+from mcpctl.policy.files import PolicyFiles
 from mcpctl.server import metrics
 from mcpctl.services.metrics import REGISTRY
 from tests import serving
@@ -93,7 +97,7 @@ def test_a_bad_edit_leaves_the_last_good_policy_in_force_and_says_so_everywhere(
     assert (False, "policy", "files") == (row["allowed"], row["resource"], row["name"])
     (policy_directory / "alice.csv").write_text(NARROWER)
     until(lambda: may(alice, "view", "groups"))
-    assert {"status": "ready", "policy": "current"} == alice.nobody.get("//readyz").json()
+    until(lambda: {"status": "ready", "policy": "current"} == alice.nobody.get("//readyz").json())
     assert 1.0 == REGISTRY.get_sample_value("mcpctl_policy_files_current")
 
 
@@ -142,6 +146,26 @@ def test_a_swap_is_never_seen_half_done(database_url: str, policy_directory: Pat
         for thread in asking:
             thread.join()
     assert {(True, True, False, False), (False, False, True, True)} == seen
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["answered", "refused"])
+def test_what_was_read_while_the_files_were_exchanged_is_read_again(
+    refused: bool, alice: Served, policy_directory: Path, tmp_path: Path
+) -> None:
+    """The snapshot may be of the revision after, the files of the one before: neither a yes nor a no of both is told."""
+    changed = tmp_path / "changed"
+    shutil.copytree(policy_directory, changed)
+    (changed / "alice.csv").write_text(LINE)
+    before, after = alice.control.policy, files.read(changed)
+
+    def tell(_db: Db, policy: PolicyFiles) -> PolicyFiles:
+        if policy is before:
+            alice.control.policy = after
+            if refused:
+                raise Forbidden("by a line that is gone")
+        return policy
+
+    assert after is alice.control.read(tell)
 
 
 @pytest.fixture

@@ -179,10 +179,4 @@ async def _read_until_it_holds(control: ControlPlane, bearer: str) -> Principal:
 
 
 def _read(control: ControlPlane, bearer: str) -> Principal:
-    while True:
-        policy = control.policy
-        with control.database.read() as db:
-            principal = authenticate(db, policy, bearer)
-        # Were they exchanged meanwhile, the snapshot may be of the revision after and the files of the one before.
-        if control.policy is policy:
-            return principal
+    return control.read(lambda db, policy: authenticate(db, policy, bearer))

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.operations import Call, Decided, Operation
+from mcpctl.policy.files import PolicyFiles
 from mcpctl.services import answers, questions
 from mcpctl.services.everybody import KINDS
 from mcpctl.services.principals import Principal
@@ -71,16 +72,18 @@ def _about(
     tell: Callable[[Known, Db], Told],
     words: Collection[tuple[str, str, str]] | None,
 ) -> Told:
-    with control.database.read() as db:
-        known = Known(db, control.policy, asker, others, time(), words)
-        told = tell(known, db)
+    def read(db: Db, policy: PolicyFiles) -> tuple[Told, Known]:
+        known = Known(db, policy, asker, others, time(), words)
+        return tell(known, db), known
+
+    told, known = control.read(read)
     control.asked_about.record(
         control.database, asker, others, source=call.source, request_id=call.request_id, revision=known.revision
     )
     return told
 
 
-async def about_everybody(control: ControlPlane, call: Call, asker: Principal, tell: Callable[[Db], Told]) -> Told:
+async def about_everybody(control: ControlPlane, call: Call, asker: Principal, tell: Callable[[Db, PolicyFiles], Told]) -> Told:
     """What ``tell`` makes of everybody.
 
     Raises:
@@ -90,9 +93,8 @@ async def about_everybody(control: ControlPlane, call: Call, asker: Principal, t
     return await to_thread.run_sync(partial(_about_everybody, control, call, asker, tell))
 
 
-def _about_everybody(control: ControlPlane, call: Call, asker: Principal, tell: Callable[[Db], Told]) -> Told:
-    with control.database.read() as db:
-        told = tell(db)
+def _about_everybody(control: ControlPlane, call: Call, asker: Principal, tell: Callable[[Db, PolicyFiles], Told]) -> Told:
+    told = control.read(tell)
     control.asked_about.record(
         control.database,
         asker,
@@ -139,11 +141,9 @@ async def who_can(control: ControlPlane, _request: HttpRequest, call: Call, aske
     words = questions.checked(query)
     after = name_of(query.cursor)
 
-    def tell(db: Db) -> wire.Holders:
+    def tell(db: Db, policy: PolicyFiles) -> wire.Holders:
         kinds = KINDS if query.kind is None else [query.kind]
-        able = [
-            (f"{KINDS.index(one.kind)}{one.name}", one) for one in answers.who_can(db, control.policy, words, time(), kinds)
-        ]
+        able = [(f"{KINDS.index(one.kind)}{one.name}", one) for one in answers.who_can(db, policy, words, time(), kinds)]
         rest = [(place, one) for place, one in able if place > after]
         shown = rest[: query.limit]
         return wire.Holders(

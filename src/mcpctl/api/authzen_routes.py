@@ -19,6 +19,7 @@ from mcpctl.api.answer_routes import about, about_everybody
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.operations import Call, Decided, Operation, Unguarded
 from mcpctl.errors import FieldError, InvalidInput
+from mcpctl.policy.files import PolicyFiles
 from mcpctl.services import authzen
 from mcpctl.services.principals import Principal
 from mcpctl.services.questions import Known
@@ -57,8 +58,8 @@ async def search_subjects(control: ControlPlane, _request: HttpRequest, call: Ca
     """Section 8.4: who may?"""
     body: wire.SubjectSearch = call.body
 
-    def tell(db: Db) -> wire.Found:
-        return _page(body, wire.Entities, lambda: authzen.subjects(db, control.policy, body, time()))
+    def tell(db: Db, policy: PolicyFiles) -> wire.Found:
+        return _page(body, wire.Entities, lambda: authzen.subjects(db, policy, body, time()))
 
     return _answer(await about_everybody(control, call, asker, tell))
 

@@ -41,8 +41,8 @@ async def read_json(request: HttpRequest, largest: int) -> Any:
     raw = await _body(request, largest)
     if not raw:
         return None
-    media = header(request, b"content-type")
-    if media != "application/json" and (media := media.partition(";")[0].strip().lower()) != "application/json":
+    media = header(request, b"content-type").partition(";")[0].strip().lower()
+    if media != "application/json":
         raise UnsupportedMedia(f"Content-Type must be application/json, not {media[:100] or 'missing'!r}")
     return parse_json(raw)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from mcpctl.errors import InvalidPolicy, PolicyUnavailable
+from sqlalchemy.orm import Session as Db
+
+from mcpctl.errors import InvalidPolicy, PolicyUnavailable, Problem
 from mcpctl.policy import files
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.services import bootstrap, metrics, secrets
@@ -23,6 +27,8 @@ from mcpctl.store.database import Database
 from mcpctl.store.migrate import migrate
 
 logger = logging.getLogger(__name__)
+
+Told = TypeVar("Told")
 
 
 @dataclass
@@ -89,6 +95,24 @@ class ControlPlane:
             shadow.candidate = policy
 
         self.shadow_directory = PolicyDirectory(candidate_directory, candidate.digest, follow, lambda _: None)
+
+    def read(self, tell: Callable[[Db, PolicyFiles], Told]) -> Told:
+        """What ``tell`` makes of one snapshot and of the policy files that belong to it.
+
+        Were the files exchanged meanwhile, the snapshot may be of the revision after and the files of the one before: then
+        ``tell`` is called again, whatever it said or raised.
+        """
+        while True:
+            policy = self.policy
+            try:
+                with self.database.read() as db:
+                    told = tell(db, policy)
+            except Problem:
+                if self.policy is policy:
+                    raise
+            else:
+                if self.policy is policy:
+                    return told
 
     def exchange(self, policy: PolicyFiles) -> None:
         """Put changed policy files in force, whole.

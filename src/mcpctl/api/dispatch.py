@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from anyio import to_thread
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as Db
 from starlette.requests import Request
 from starlette.responses import Response
 from ulid import ULID
@@ -25,6 +26,7 @@ from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.operations import Call, Guarded, Operation, Unguarded
 from mcpctl.errors import Forbidden, InvalidInput, LastAdmin, MalformedBody, NotFound, Problem, WrongPassword
 from mcpctl.policy.decision import Decision, decide
+from mcpctl.policy.files import PolicyFiles
 from mcpctl.services import audit
 from mcpctl.services.principals import Principal, authenticate
 from mcpctl.services.reading import Reading
@@ -147,21 +149,21 @@ def _append(control: ControlPlane, operation: Operation, bearer: str, _remembere
     raise AssertionError
 
 
-def _read(control: ControlPlane, operation: Operation, bearer: str, principal: Principal, call: Call) -> Response:
-    policy = control.policy
-    with control.database.read() as db:
-        if principal.authority.superseded:
+def _read(control: ControlPlane, operation: Operation, bearer: str, remembered: Principal, call: Call) -> Response:
+    begun_with = control.policy
+
+    def read(db: Db, policy: PolicyFiles) -> tuple[Any, Principal]:
+        principal = remembered
+        if remembered.authority.superseded or policy is not begun_with:
             principal = authenticate(db, policy, bearer)
         if isinstance(operation.guard, Guarded):
             name = _asked_name(operation, db, principal, call)
-            decision = require(principal.authority, operation.guard.action, operation.guard.resource, name)
-            _also_ask(control, decision)
-        answer = operation.do(Reading(db, policy, principal, control.keyring), call)
-    # It changed while this was read: what was filtered by it may be wrong, or the files older than the revision.
-    if principal.authority.superseded or control.policy is not policy:
-        with control.database.read() as db:
-            fresh = authenticate(db, control.policy, bearer)
-        return _read(control, operation, bearer, fresh, call)
+            _also_ask(control, require(principal.authority, operation.guard.action, operation.guard.resource, name))
+        return operation.do(Reading(db, policy, principal, control.keyring), call), principal
+
+    answer, principal = control.read(read)
+    if principal.authority.superseded:  # while this was read: what was filtered by it may be wrong
+        answer, _ = control.read(read)
     return _answer(operation, answer)
 
 
