@@ -22,6 +22,7 @@ from mcplocal.control.control_plane import ControlPlane
 from mcplocal.control.journal import Journal
 from mcplocal.control.policy_feed import Change, PolicyFeed
 from mcplocal.control.report import Instance, Instances, Status
+from mcplocal.heavy_json import without_collector
 from mcplocal.json_text import write
 from mcplocal.names import NameTable, ToolRef, may_be_of
 from mcplocal.recent import Recent
@@ -356,7 +357,8 @@ class Discovery:
                 if code == -32601 and cursor is None:
                     return [], ttl  # a server without tools
                 raise UpstreamFailed(f"it answers tools/list with JSON-RPC error {code}")
-            page = answer.result["tools"].value if "tools" in answer.result else None
+            with without_collector():
+                page = answer.result["tools"].value if "tools" in answer.result else None
             if not isinstance(page, list):
                 raise UpstreamFailed("its answer to tools/list has no list of tools")
             listed += page

@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-LARGE: Final = 256 << 10
-"""Characters below which a text is read as any other."""
-
 MOST_VALUES: Final = 50_000
 """Values of one message from a client: read within about a tenth of a second."""
 

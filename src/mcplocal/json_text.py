@@ -1,25 +1,24 @@
 """JSON read strictly, with the original text of each member kept.
 
 A gateway that re-serializes what it passes on loses data: big integers, float spellings, unknown members. So members are
-read together with the text they stand in, and that text is what is spliced into the next message. Two readers of one text
-must never disagree (a policy that sees one ``name`` and an upstream that runs another): whatever comes from clients may
-hold no member twice, at any depth, and nothing that is not JSON (``NaN``, a byte order mark, a lone number of a million
-digits).
+kept as the text they stand in, and that text is what is spliced into the next message. Two readers of one text must never
+disagree (a policy that sees one ``name`` and an upstream that runs another): whatever comes from clients may hold no member
+twice, at any depth, and nothing that is not JSON (``NaN``, a byte order mark, a lone number of a million digits).
+
+msgspec finds the members: it looks through a large result without making objects of it, so one with millions of values holds
+up nobody. The standard library reads values, because it can be told to refuse a member that stands twice.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection, Iterable, Mapping
-from json.decoder import scanstring  # type: ignore[attr-defined]
+from collections.abc import Iterable, Mapping
 from json.encoder import encode_basestring_ascii
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-_SPACE: Final = re.compile(r"[ \t\n\r]*")
-_FIRST: Final = re.compile(r'\{[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
-_NEXT: Final = re.compile(r'[ \t\n\r]*(?:,[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*|\})')
-"""From the end of a value to the beginning of the next, past a name without escapes, which is how nearly all are written."""
+import msgspec
+
+from mcplocal.heavy_json import is_heavy
 
 
 class NotJson(ValueError):
@@ -30,14 +29,56 @@ class Twice(NotJson):
     """A member stands in one object twice."""
 
 
-class Member(NamedTuple):
-    """A member's value, and the text it was read from."""
+_UNREAD: Final = object()
 
-    value: Any
-    text: str
+
+class Member:
+    """A member as the text it stands in."""
+
+    __slots__ = ("_value", "text")
+
+    def __init__(self, text: str, value: Any = _UNREAD) -> None:
+        """Keep ``text``, and ``value`` if it has been read."""
+        self.text = text
+        self._value = value
+
+    @property
+    def value(self) -> Any:
+        """What it says, read when it is first asked for; ``None`` if that is more than can be read (a number without end)."""
+        if self._value is _UNREAD:
+            try:
+                self._value = read(self.text, unique=False)
+            except NotJson:
+                self._value = None
+        return self._value
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it is a list, however long; it is not read for that."""
+        return self.text.startswith("[")
+
+    @property
+    def is_object(self) -> bool:
+        """Whether it is an object; it is not read for that."""
+        return self.text.startswith("{")
 
 
 Members = dict[str, Member]
+
+
+class _Rpc(msgspec.Struct):
+    """The members of a JSON-RPC message; what is below those that hold further members is found in the same pass."""
+
+    jsonrpc: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    method: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    params: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    result: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_rpc: Final = msgspec.json.Decoder(_Rpc)
+_OPENED: Final = ("params", "result")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -95,30 +136,65 @@ def read(text: str, *, unique: bool) -> Any:
     Raises:
         NotJson: it is no single JSON value.
     """
-    value, end = _value(text, _skip(text, 0), unique)
-    if _skip(text, end) != len(text):
-        raise NotJson(f"something follows the value at position {end}")
-    return value
+    try:
+        return (_unique_decoder if unique else _plain_decoder).decode(text)
+    except NotJson:
+        raise
+    except RecursionError:
+        raise NotJson("it is nested too deeply") from None
+    except ValueError as error:
+        raise NotJson(str(error)) from None
 
 
-def read_object(text: str, *, unique: bool, within: Collection[str] = ()) -> Members:
-    """The members of the one object ``text`` is, each with its text.
+def read_rpc(text: str, *, unique: bool) -> Members:
+    """The members of the one JSON-RPC message ``text`` is; ``params`` and ``result``, if objects, are ``Members`` of their own.
 
     Args:
         text: the whole text.
-        unique: whether a member standing twice in one object, at any depth, is refused; at this depth it always is.
-        within: the members whose own members are wanted: the value of such a one, if it is an object, is ``Members``.
+        unique: whether a member standing twice in one object, at any depth, is refused; else the last one counts.
 
     Raises:
-        NotJson: it is no object, or a member stands in it twice.
+        NotJson: it is no object.
     """
-    start = _skip(text, 0)
-    if text[start : start + 1] != "{":
-        raise NotJson("it is not an object")
-    members, end = _members(text, start, unique, within)
-    if _skip(text, end) != len(text):
-        raise NotJson(f"something follows the object at position {end}")
+    values = read(text, unique=True) if unique else None
+    try:
+        found = _rpc.decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        return _rewritten(text, values, error)
+    members: Members = {}
+    for name in _Rpc.__struct_fields__:
+        raw = getattr(found, name)
+        if raw is msgspec.UNSET:
+            continue
+        known = values[name] if values is not None else _UNREAD
+        if type(raw) is dict:
+            members[name] = Member("", {key: Member(str(one, "utf-8"), _of(known, key)) for key, one in raw.items()})
+        else:
+            members[name] = Member(str(raw, "utf-8"), known)
     return members
+
+
+def _of(known: Any, key: str) -> Any:
+    return known if known is _UNREAD else known[key]
+
+
+def _rewritten(text: str, values: Any, error: Exception) -> Members:
+    """The members of what msgspec does not take: half of a surrogate pair, which JavaScript writes, or no object at all."""
+    if values is None:
+        if is_heavy(text):
+            raise NotJson(f"{error}")
+        values = read(text, unique=False)
+    if not isinstance(values, dict):
+        raise NotJson("it is not an object")
+    try:
+        return {
+            name: Member("", {key: Member(write(one), one) for key, one in value.items()})
+            if name in _OPENED and isinstance(value, dict)
+            else Member(write(value), value)
+            for name, value in values.items()
+        }
+    except ValueError as too_large:
+        raise NotJson(str(too_large)) from None
 
 
 def write_object(members: Mapping[str, str] | Iterable[tuple[str, str]]) -> str:
@@ -134,80 +210,3 @@ def write(value: Any) -> str:
         ValueError: it holds NaN or an infinity.
     """
     return encode_basestring_ascii(value) if type(value) is str else _encoder.encode(value)
-
-
-def _skip(text: str, position: int) -> int:
-    return _SPACE.match(text, position).end()  # type: ignore[union-attr]
-
-
-def _value(text: str, position: int, unique: bool) -> tuple[Any, int]:
-    decoder = _unique_decoder if unique else _plain_decoder
-    value: Any
-    end: int
-    try:
-        value, end = decoder.scan_once(text, position)  # type: ignore[attr-defined]
-    except StopIteration as stop:
-        raise NotJson(f"a value is expected at position {stop.value}") from None
-    except NotJson:
-        raise
-    except RecursionError:
-        raise NotJson("it is nested too deeply") from None
-    except ValueError as error:
-        raise NotJson(str(error)) from None
-    return value, end
-
-
-def _members(text: str, position: int, unique: bool, within: Collection[str] = ()) -> tuple[Members, int]:
-    """Read the object that opens at ``position``."""
-    members: Members = {}
-    value: Any
-    scan = (_unique_decoder if unique else _plain_decoder).scan_once  # type: ignore[attr-defined]
-    plain = _FIRST.match(text, position)
-    if plain is None:
-        position = _skip(text, position + 1)
-        if text[position : position + 1] == "}":
-            return members, position + 1
-        key, start = _key(text, position)
-    else:
-        key, start = plain[1], plain.end()
-    while True:
-        if key in within and text[start : start + 1] == "{":
-            value, position = _members(text, start, unique)
-        else:
-            try:
-                value, position = scan(text, start)
-            except (StopIteration, ValueError, RecursionError):
-                _value(text, start, unique)  # says what is wrong
-                raise
-        if key in members:
-            raise Twice(f"the member {ascii(key)[:80]} stands twice in one object")
-        members[key] = Member(value, text[start:position])
-        plain = _NEXT.match(text, position)
-        if plain is None:
-            key, start = _key(text, _after_comma(text, position))
-        elif (name := plain[1]) is not None:
-            key, start = name, plain.end()
-        else:
-            return members, plain.end()
-
-
-def _after_comma(text: str, position: int) -> int:
-    """Where the next member's name begins, past the comma that must come first."""
-    position = _skip(text, position)
-    if text[position : position + 1] != ",":
-        raise NotJson(f"',' or '}}' is expected at position {position}")
-    return _skip(text, position + 1)
-
-
-def _key(text: str, position: int) -> tuple[str, int]:
-    """A member's name, however it is written, and where its value begins."""
-    if text[position : position + 1] != '"':
-        raise NotJson(f"a member's name is expected at position {position}")
-    try:
-        key, position = scanstring(text, position + 1, True)
-    except ValueError as error:
-        raise NotJson(str(error)) from None
-    position = _skip(text, position)
-    if text[position : position + 1] != ":":
-        raise NotJson(f"':' is expected at position {position}")
-    return key, _skip(text, position + 1)

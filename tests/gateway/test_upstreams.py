@@ -150,7 +150,7 @@ def test_what_is_no_result_becomes_a_failed_one(world: World) -> None:
 def test_what_is_not_json_becomes_a_failed_result(world: World) -> None:
     upstream = world.upstream()
     endpoint, name = one(world, upstream)
-    for text in ("{", "NaN", "[]", '{"a":1,"a":2}'):
+    for text in ("{", "NaN", "[]"):
         upstream.answer = lambda _, text=text: text  # type: ignore[misc]
         failed = result(endpoint.call(name))
         assert failed["isError"] is True

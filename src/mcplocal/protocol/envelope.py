@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from mcplocal import wire
 from mcplocal.heavy_json import MOST_VALUES, is_heavy
-from mcplocal.json_text import Members, NotJson, decode, read, read_object, write, write_object
+from mcplocal.json_text import Members, NotJson, decode, read, read_rpc, write, write_object
 
 Kind = Literal["request", "notification", "response"]
 
@@ -71,7 +71,7 @@ def parse(body: bytes) -> Incoming:
         if text.lstrip(" \t\r\n")[:1] == "[":
             read(text, unique=True)
             raise Rejection(wire.INVALID_REQUEST, "a batch is not accepted: send one message per request")
-        members = read_object(text, unique=True, within=("params",))
+        members = read_rpc(text, unique=True)
     except NotJson as error:
         raise Rejection(wire.PARSE_ERROR, f"the body cannot be read: {error}") from None
     id_text = _id_text(members)

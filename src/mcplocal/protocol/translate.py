@@ -38,7 +38,7 @@ def tool_result(answer: Answer, era: Era, id_text: str | None) -> str:
     kind = result["resultType"].value if "resultType" in result else "complete"
     if kind == "input_required":
         return text_result("The tool asks for input, which this gateway does not relay.", era)
-    if kind != "complete" or ("content" in result and not isinstance(result["content"].value, list)):
+    if kind != "complete" or ("content" in result and not result["content"].is_array):
         return text_result("The server's answer is no tool result.", era)
     members = {key: member.text for key, member in result.items() if key not in MODERN_MEMBERS and key != wire.META}
     members.setdefault("content", "[]")
@@ -47,7 +47,7 @@ def tool_result(answer: Answer, era: Era, id_text: str | None) -> str:
         members[wire.META] = meta
     if era is Era.MODERN:
         return write_object({"resultType": '"complete"', **members})
-    if "structuredContent" in result and not isinstance(result["structuredContent"].value, dict):
+    if "structuredContent" in result and not result["structuredContent"].is_object:
         del members["structuredContent"]  # before 2026-07-28 it is an object, and its text stands in content as well
     return write_object(members)
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mcplocal.heavy_json import LARGE, without_collector
-from mcplocal.json_text import Members, NotJson, read_object
+from mcplocal.json_text import Members, NotJson, read_rpc
 from mcplocal.wire import Era
 
 
@@ -83,11 +82,7 @@ def read_message(text: str) -> Message:
     Raises:
         NotJson: it is none.
     """
-    if len(text) < LARGE:
-        members = read_object(text, unique=False, within=("params", "result"))
-    else:
-        with without_collector():
-            members = read_object(text, unique=False, within=("params", "result"))
+    members = read_rpc(text, unique=False)
     if "jsonrpc" not in members or members["jsonrpc"].value != "2.0":
         raise NotJson("it is no JSON-RPC 2.0 message")
     has_id = "id" in members
