@@ -208,13 +208,25 @@ class Expected(NamedTuple):
     """What must come of a call.
 
     ``refusals`` are the statuses that explain a refusal; none means it is accepted. ``hands`` is the subject whose
-    credential the caller is given by it. With ``or_conflict`` a 409 is as good: an order of steps could be to blame.
+    credential the caller is given by it. With ``or_conflict`` a 409 is as good: an order of steps could be to blame. With
+    ``either`` it is said only what it does if it is accepted: that nobody gains by it is held against it all the same.
     """
 
     refusals: set[int]
     effect: Callable[[World], None]
     hands: str | None = None
     or_conflict: bool = False
+    either: bool = False
+
+
+class Batch(NamedTuple):
+    """What is applied at once: groups with their members, projects with their servers, definitions with their lines."""
+
+    groups: dict[str, list[str]]
+    projects: dict[str, list[str]]
+    definitions: dict[str, frozenset[Line]]
+    prunes: bool
+    """Whether definitions that are not in it are to go, as far as the caller may view them."""
 
 
 class World:
@@ -502,6 +514,21 @@ class World:
         if not refusals:
             refusals = self._rewriting(actor, before, frozenset()) if before else {404}
         return Expected(refusals, lambda world: world._rewrite(f"rbac:{name}", frozenset()))
+
+    def apply(self, actor: Actor, batch: Batch, *, dry_run: bool) -> Expected:
+        """All of it or nothing. Whether each item may be so is judged by the single calls, in a property test of its own."""
+        definitions = {line.origin.removeprefix("rbac:") for line in self.lines if line.origin.startswith("rbac:")}
+        seen = {name for name in definitions if self.may(actor.subject, "view", "rbac", name)}
+
+        def effect(world: World) -> None:
+            world.groups |= {name: frozenset(members) for name, members in batch.groups.items()}
+            world.projects |= {name: tuple(servers) for name, servers in batch.projects.items()}
+            for name in seen - set(batch.definitions) if batch.prunes else ():
+                world._rewrite(f"rbac:{name}", frozenset())
+            for name, lines in batch.definitions.items():
+                world._rewrite(f"rbac:{name}", lines)
+
+        return Expected(set(), (lambda world: None) if dry_run else effect, either=True)
 
     def _definition(self, name: str) -> frozenset[Line]:
         return frozenset(line for line in self.lines if line.origin == f"rbac:{name}")
