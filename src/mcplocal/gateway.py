@@ -17,6 +17,7 @@ from mcplocal.discovery import Discovery
 from mcplocal.gate import Caller, Gate
 from mcplocal.liveness import Liveness
 from mcplocal.router import OnDecision, Renew, Router
+from mcplocal.sealed_state import StateSeal
 from mcplocal.settings import Settings
 from mcplocal.upstream.pool import Pool
 from mcplocal.vigil import Vigil
@@ -53,7 +54,8 @@ class Gateway:
         self.vigil = Vigil(self.feed, settings.trust_for)
         self.bell, self.draining = Bell(), Bell()
         self.discovery.on_change(self.bell.ring)
-        self.router = Router(settings, self.discovery, self.pool, self.vigil, self.audit, on_decision)
+        seal = StateSeal(lambda: self.control_plane.bearer)
+        self.router = Router(settings, self.discovery, self.pool, self.vigil, self.audit, seal, on_decision)
         self.liveness = Liveness(settings, self.control_plane, self.feed, self.discovery, self.pool, instances, journal)
 
     async def __aenter__(self) -> Gateway:

@@ -12,12 +12,14 @@ from functools import partial
 
 from mcpctl.errors import InvalidSetting, MissingCredential, Problem
 from mcplocal import wire
+from mcplocal.client_side import ClientSide
 from mcplocal.gateway import Gateway
 from mcplocal.protocol import modern
 from mcplocal.protocol.envelope import Incoming, Rejection
-from mcplocal.protocol.legacy import initialized_text, settle_version
+from mcplocal.protocol.legacy import client_of, initialized_text, settle_version
 from mcplocal.protocol.listening import Listening
 from mcplocal.protocol.methods import Circumstances, Methods
+from mcplocal.protocol.questions import Questions
 from mcplocal.protocol.stdio import Emit, Pipes
 from mcplocal.settings import Settings
 from mcplocal.wire import Era
@@ -34,6 +36,8 @@ class LocalGateway:
         self._methods = Methods(gateway.router)
         self._pipes = Pipes(self._answer, source=source, sink=sink)
         self._listening: asyncio.Task[None] | None = None
+        self._client = ClientSide()
+        self._questions = Questions()
 
     async def run(self) -> None:
         """Serve until the client closes its end; then the children end too."""
@@ -50,20 +54,27 @@ class LocalGateway:
                 self._pipes.cancel(message.value("requestId"))
             return
         if message.kind == "response":
+            self._questions.settle(message)
             return
         if message.is_enveloped:
             modern.check_request(message, None)
         elif message.method == "initialize":
             emit(initialized_text(message, settle_version(message)))
+            self._client = client_of(message)
             self._begin_listening(emit)
             return
         try:
             caller, renew = await self._gateway.admit(self._bearer, self._project)
         except Problem as problem:
             raise Rejection(wire.INTERNAL_ERROR, f"{problem.title}: {problem.detail}") from None
-        era = Era.MODERN if message.is_enveloped else Era.LEGACY
-        how = Circumstances(caller, renew, era, holder="stdio", emit=partial(emit), source="stdio")
-        emit(await self._methods.answer(message, how))
+        how = Circumstances(caller, renew, Era.MODERN, holder="stdio", emit=partial(emit), source="stdio")
+        if message.is_enveloped:
+            how.client = modern.client_of(message)
+            emit(await self._methods.answer(message, how))
+            return
+        with self._questions.of_call(emit) as ask:
+            how.era, how.client, how.ask = Era.LEGACY, self._client, ask
+            emit(await self._methods.answer(message, how))
 
     def _begin_listening(self, emit: Emit) -> None:
         """From its handshake on, the client hears when its list has changed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Final
 
@@ -17,19 +17,22 @@ import structlog
 
 from mcpctl.errors import Problem
 from mcpctl.policy.decision import Authority, Decision
+from mcplocal import input_rounds
 from mcplocal.call_events import CallEvents, CallOutcome
 from mcplocal.catalog import ServerSpec
+from mcplocal.client_side import Ask, ClientSide, Declined
 from mcplocal.control.audit_spool import AuditSpool
 from mcplocal.discovery import Discovery
 from mcplocal.gate import Caller
 from mcplocal.json_text import write
 from mcplocal.param_headers import headers_for, mismatch
 from mcplocal.recent import Recent
+from mcplocal.sealed_state import BrokenSeal, StateSeal
 from mcplocal.settings import Settings
 from mcplocal.tools import Tool
 from mcplocal.upstream.answers import Answer, Notify, UpstreamFailed
 from mcplocal.upstream.era import Call
-from mcplocal.upstream.pool import Pool
+from mcplocal.upstream.pool import Connection, Pool
 from mcplocal.vigil import Vigil, Watched
 from mcplocal.wire import INTERNAL_ERROR, Era
 
@@ -49,6 +52,10 @@ class HeaderMismatch(Exception):
     """A ``Mcp-Param-…`` header and the body differ. The sentence is for the client."""
 
 
+class InvalidInputResponse(Exception):
+    """A call is sent again with a state that was not given for it. The sentence is for the client."""
+
+
 class UpstreamError(Exception):
     """The tool could not be called or gave nothing that can be passed on. The sentence is for the client."""
 
@@ -63,7 +70,12 @@ class ToolCall:
         arguments: the parsed arguments.
         meta: the ``_meta`` members to pass on.
         headers: the request's headers, all values by lower-case name; ``None`` where headers do not repeat arguments.
-        notify: called with progress, if the client asked for it.
+        notify: called with progress and log messages, if the client wants any.
+        wants_progress: whether it asked for progress.
+        client: what it may be asked; ``ask`` asks it, where there is a way to.
+        relays_input: whether it is of the era in which a call is sent again with what its server asked for.
+        input_responses: what such a call is sent again with, as JSON text.
+        request_state: likewise the state that it was given.
         holder: whose state a stateful server keeps: the client's session, or its principal.
         size: bytes of the request.
         source: the client's address.
@@ -76,6 +88,12 @@ class ToolCall:
     meta: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, Sequence[str]] | None = None
     notify: Notify | None = None
+    wants_progress: bool = False
+    client: ClientSide | None = None
+    ask: Ask | None = None
+    relays_input: bool = False
+    input_responses: str | None = None
+    request_state: str | None = None
     holder: str = ""
     size: int = 0
     source: str | None = None
@@ -117,6 +135,7 @@ class Router:
         pool: Pool,
         vigil: Vigil,
         audit: AuditSpool,
+        seal: StateSeal,
         on_decision: OnDecision | None,
     ) -> None:
         """Put the parts together.
@@ -127,6 +146,7 @@ class Router:
             pool: calls them.
             vigil: stops calls that are no longer allowed.
             audit: takes an event of each call.
+            seal: keeps what servers want back from clients.
             on_decision: is told the same event.
         """
         self._settings = settings
@@ -134,6 +154,7 @@ class Router:
         self._pool = pool
         self._vigil = vigil
         self._audit = audit
+        self._seal = seal
         self._on_decision = on_decision
         self._events = CallEvents()
         self._lists: Recent[tuple[Authority, Era, tuple[int, ...]], str] = Recent(REMEMBERED_LISTS)
@@ -165,13 +186,14 @@ class Router:
         Raises:
             UnknownTool: there is none, or not for the caller.
             HeaderMismatch: a header that repeats an argument does not.
+            InvalidInputResponse: it is sent again with a state that was not given for it.
             UpstreamError: the tool's server gave no usable answer.
         """
         trace = _Trace(caller, call)
         try:
             tool = await self._allowed_tool(trace, renew)
             answer = await self._answer(trace, tool, renew)
-        except UnknownTool:
+        except (UnknownTool, InvalidInputResponse):
             trace.outcome = "refused"
             raise
         except asyncio.CancelledError:
@@ -217,7 +239,9 @@ class Router:
                 raise HeaderMismatch(wrong)
             headers = headers_for(tool.param_headers, call.arguments)
         spec = await self._server_of(trace, tool)
-        connection = self._pool.connection(spec, call.holder)
+        bound_to = (trace.caller.identity.subject, trace.caller.project, tool.ref.server, spec.digest, tool.ref.tool)
+        again = self._again(call, bound_to)
+        connection = self._pool.connection(spec, call.holder, call.client)
         watched = self._vigil.begin(Watched(trace.caller, renew, tool.ref.asked, _stopper(trace)))
         try:
             if not connection.is_ready:
@@ -225,17 +249,24 @@ class Router:
                     await connection.ready()
             # Connecting may have taken a while, and revocation is not to wait for it.
             await self._decide(trace, tool, renew)
-            answer = await connection.request(
-                Call(
-                    "tools/call",
-                    {"name": write(tool.ref.tool), **call.params},
-                    call.meta,
-                    name=tool.ref.tool,
-                    headers=headers,
-                    notify=call.notify,
-                    timeout=self._settings.call_timeout,
-                )
+            asked = Call(
+                "tools/call",
+                {"name": write(tool.ref.tool), **call.params, **again},
+                call.meta,
+                name=tool.ref.tool,
+                headers=headers,
+                notify=call.notify,
+                wants_progress=call.wants_progress,
+                client=call.client,
+                ask=call.ask,
+                timeout=self._settings.call_timeout,
             )
+            answer = await connection.request(asked)
+            if input_rounds.needs_input(answer):
+                if call.relays_input:
+                    answer = input_rounds.sealed(answer, self._seal, bound_to)
+                elif call.ask is not None and call.client is not None:
+                    answer = await self._asked_for_input(trace, tool, connection, asked, answer, renew)
         except (UpstreamFailed, TimeoutError) as error:
             failure = error if isinstance(error, UpstreamFailed) else UpstreamFailed("it does not answer in time")
             log.warning("a call failed", server=spec.name, tool=tool.ref.tool, why=failure.detail, request_id=call.request_id)
@@ -252,6 +283,38 @@ class Router:
         else:
             failed = answer.result.get("isError")
             trace.outcome = "tool_error" if failed is not None and failed.value is True else "ok"
+        return answer
+
+    def _again(self, call: ToolCall, bound_to: tuple[str, ...]) -> dict[str, str]:
+        """What a call that is sent again brings with it.
+
+        Raises:
+            InvalidInputResponse: it brings answers without the state that goes with them, or one of another call.
+        """
+        if call.request_state is None and call.input_responses is None:
+            return {}
+        try:
+            state = self._seal.open(call.request_state or "", bound_to)
+        except BrokenSeal as broken:
+            raise InvalidInputResponse(str(broken)) from None
+        return input_rounds.again(call.input_responses, state)
+
+    async def _asked_for_input(
+        self, trace: _Trace, tool: Tool, connection: Connection, asked: Call, answer: Answer, renew: Renew
+    ) -> Answer:
+        """What the server answers when it has been told what it needs, by a client that is asked as in the handshake's era."""
+        for _ in range(input_rounds.MOST_ROUNDS):
+            if not input_rounds.needs_input(answer) or asked.client is None or asked.ask is None:
+                break
+            try:
+                responses = await input_rounds.responses_of(answer, asked.client, asked.ask)
+            except Declined as declined:
+                raise UpstreamError(f"The client declined what the tool asked for: {declined.message}") from None
+            if responses is None:
+                break
+            await self._decide(trace, tool, renew)
+            again = input_rounds.again(responses, input_rounds.state_of(answer))
+            answer = await connection.request(replace(asked, params={**asked.params, **again}))
         return answer
 
     async def _server_of(self, trace: _Trace, tool: Tool) -> ServerSpec:

@@ -28,7 +28,10 @@ META_PREFIX: Final = "io.modelcontextprotocol/"
 VERSION_KEY: Final = META_PREFIX + "protocolVersion"
 CAPABILITIES_KEY: Final = META_PREFIX + "clientCapabilities"
 CLIENT_INFO_KEY: Final = META_PREFIX + "clientInfo"
+LOG_LEVEL_KEY: Final = META_PREFIX + "logLevel"
 SERVER_INFO_KEY: Final = META_PREFIX + "serverInfo"
+LOG_MESSAGE: Final = "notifications/message"
+PROGRESS: Final = "notifications/progress"
 PROGRESS_TOKEN: Final = "progressToken"  # noqa: S105 - a member of _meta
 
 VERSION_HEADER: Final = "mcp-protocol-version"

@@ -85,6 +85,15 @@ class ControlPlane:
         self._credential = Credential(settings)
         self._http: aiohttp.ClientSession | None = None
 
+    @property
+    def bearer(self) -> str:
+        """The gateway's own credential.
+
+        Raises:
+            InvalidSetting: there is none.
+        """
+        return self._credential.bearer
+
     async def open(self) -> None:
         """Make the HTTP client, in the running loop."""
         self._http = aiohttp.ClientSession(

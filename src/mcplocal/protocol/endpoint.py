@@ -38,7 +38,7 @@ from mcplocal.protocol.exchange import (
     send_nothing,
     send_problem,
 )
-from mcplocal.protocol.legacy import Session, Sessions, initialized_text, settle_version
+from mcplocal.protocol.legacy import Session, Sessions, client_of, initialized_text, settle_version
 from mcplocal.protocol.listening import Listening
 from mcplocal.protocol.methods import Circumstances, Methods
 from mcplocal.protocol.origin import Addressed
@@ -113,6 +113,7 @@ class Endpoint:
             renew,
             Era.MODERN,
             holder=f"principal {caller.identity.subject} in {caller.project}",
+            client=modern.client_of(message),
             headers=request.headers,
             source=request.source,
             request_id=request.id,
@@ -122,14 +123,24 @@ class Endpoint:
     async def _serve_legacy(self, request: Request, message: Incoming, caller: Caller, renew: Renew) -> None:
         if message.kind == "request" and message.method == "initialize":
             version = settle_version(message)
-            session = self._sessions.open(caller, version)
+            session = self._sessions.open(caller, version, client_of(message))
             return await send_json(request, 200, initialized_text(message, version), {"Mcp-Session-Id": session.id})
         session = self._session(request, message, caller)
         if message.kind == "notification" and message.method == "notifications/cancelled":
             session.cancel(message.value("requestId"))
+        if message.kind == "response":
+            session.questions.settle(message)
         if message.kind != "request":
             return await send_nothing(request, 202)
-        how = Circumstances(caller, renew, Era.LEGACY, holder=session.holder, source=request.source, request_id=request.id)
+        how = Circumstances(
+            caller,
+            renew,
+            Era.LEGACY,
+            holder=session.holder,
+            client=session.client,
+            source=request.source,
+            request_id=request.id,
+        )
         return await self._answer(request, message, how, session)
 
     def _session(self, request: Request, message: Incoming, caller: Caller) -> Session:
@@ -193,5 +204,6 @@ class Endpoint:
         making = self._methods.answer(message, how)
         if session is None:
             return await stream.finish(making, message.id_text)
-        with session.answering(message, stream):
+        with session.answering(message, stream), session.questions.of_call(stream.emit) as ask:
+            how.ask = ask if may_stream else None
             return await stream.finish(making, message.id_text)

@@ -37,6 +37,8 @@ class Incoming:
         params: each parameter with its text.
         meta: the parsed ``_meta``.
         size: bytes of the whole message.
+        result: of a response that is one, as JSON text.
+        error: of a response that is one, parsed.
     """
 
     kind: Kind
@@ -46,6 +48,8 @@ class Incoming:
     params: Members = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     size: int = 0
+    result: str | None = None
+    error: Any = None
 
     @property
     def is_enveloped(self) -> bool:
@@ -79,7 +83,7 @@ def parse(body: bytes) -> Incoming:
         raise Rejection(wire.INVALID_REQUEST, "the body is no JSON-RPC 2.0 message", id_text=id_text)
     if "method" not in members:
         if "id" in members and ("result" in members) != ("error" in members):
-            return Incoming("response", id_text=id_text, size=len(body))
+            return _response(members, id_text, len(body))
         raise Rejection(wire.INVALID_REQUEST, "the message has no method", id_text=id_text)
     method = members["method"].value
     if not isinstance(method, str):
@@ -95,6 +99,15 @@ def parse(body: bytes) -> Incoming:
     if id_text is None:
         return Incoming("notification", method, params=params, meta=meta, size=len(body))
     return Incoming("request", method, members["id"].value, id_text, params, meta, len(body))
+
+
+def _response(members: Members, id_text: str | None, size: int) -> Incoming:
+    response = Incoming("response", id=members["id"].value, id_text=id_text, size=size)
+    if "error" in members:
+        response.error = members["error"].value
+    elif isinstance(members["result"].value, dict):
+        response.result = write_object({key: member.text for key, member in members["result"].value.items()})
+    return response
 
 
 def _id_text(members: Members) -> str | None:

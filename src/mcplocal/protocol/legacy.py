@@ -10,9 +10,11 @@ from time import monotonic
 from typing import Any, Protocol
 
 from mcplocal import wire
+from mcplocal.client_side import ClientSide, askable
 from mcplocal.gate import Caller
 from mcplocal.json_text import write
 from mcplocal.protocol.envelope import Incoming, Rejection, result_text
+from mcplocal.protocol.questions import Questions
 
 CANCELLED = -32800
 """What a request is answered with that its own client cancelled. The client ignores it; over HTTP something must be said."""
@@ -31,6 +33,7 @@ class Session:
 
     Attributes:
         listening: ends the stream that the client has opened; ``None`` if there is none.
+        client: what it may be asked and wants to hear; ``questions`` are those it has not answered.
         under_way: the requests being answered, by the client's id. Clients do use an id twice at once, so each may be several.
     """
 
@@ -38,6 +41,8 @@ class Session:
     subject: str
     project: str
     version: str
+    client: ClientSide
+    questions: Questions = field(default_factory=Questions)
     used_at: float = field(default_factory=monotonic)
     under_way: dict[Any, set[Cancellable]] = field(default_factory=dict)
     listening: Callable[[], None] | None = None
@@ -83,13 +88,13 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._swept_at = monotonic()
 
-    def open(self, caller: Caller, version: str) -> Session:
+    def open(self, caller: Caller, version: str, client: ClientSide) -> Session:
         """A new session of ``caller``."""
         self._sweep()
         own = [s for s in self._sessions.values() if s.subject == caller.identity.subject]
         if len(own) >= self._per_principal:
             self._end(min(own, key=lambda session: session.used_at))
-        session = Session(secrets.token_urlsafe(24), caller.identity.subject, caller.project, version)
+        session = Session(secrets.token_urlsafe(24), caller.identity.subject, caller.project, version, client)
         self._sessions[session.id] = session
         return session
 
@@ -138,7 +143,13 @@ def settle_version(message: Incoming) -> str:
     return asked if asked in wire.LEGACY_VERSIONS else wire.LATEST_LEGACY
 
 
+def client_of(message: Incoming) -> ClientSide:
+    """What the client that asked ``initialize`` may be asked."""
+    return ClientSide(askable(message.value("capabilities")))
+
+
 def initialized_text(message: Incoming, version: str) -> str:
     """The response to ``initialize``."""
-    result = {"protocolVersion": version, "capabilities": {"tools": {"listChanged": True}}, "serverInfo": wire.IMPLEMENTATION}
+    capabilities = {"tools": {"listChanged": True}, "logging": {}}
+    result = {"protocolVersion": version, "capabilities": capabilities, "serverInfo": wire.IMPLEMENTATION}
     return result_text(message.id_text, write(result))

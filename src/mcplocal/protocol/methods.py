@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from mcpctl.errors import Problem
 from mcplocal import wire
+from mcplocal.client_side import LEVELS, Ask, ClientSide
 from mcplocal.gate import Caller
-from mcplocal.json_text import Members, write
+from mcplocal.json_text import Members, write, write_object
 from mcplocal.protocol.envelope import Incoming, Rejection, notification_text, result_text
 from mcplocal.protocol.translate import SERVER_META, SERVER_META_TEXT, progress_params, text_result, tool_result
-from mcplocal.router import HeaderMismatch, Renew, Router, ToolCall, UnknownTool, UpstreamError
+from mcplocal.router import HeaderMismatch, InvalidInputResponse, Renew, Router, ToolCall, UnknownTool, UpstreamError
 from mcplocal.upstream.answers import Notify
 from mcplocal.wire import Era
 
@@ -26,7 +27,7 @@ DISCOVERED: Final = write(
     {
         "resultType": "complete",
         "supportedVersions": [wire.MODERN_VERSION],
-        "capabilities": {"tools": {}},
+        "capabilities": {"tools": {}, "logging": {}},
         "ttlMs": 60_000,
         "cacheScope": "private",
         wire.META: SERVER_META,
@@ -43,6 +44,8 @@ class Circumstances:
         renew: makes sure of that again.
         era: the era it is to be answered in.
         holder: whose state a stateful server keeps.
+        client: what the client may be asked and wants to hear.
+        ask: asks it while the request is answered; ``None`` where there is no way to.
         headers: all header values by lower-case name, where headers repeat parts of the body.
         emit: takes the text of each notification on the way to the client; ``None`` where there is no way.
         source: the client's address.
@@ -53,6 +56,8 @@ class Circumstances:
     renew: Renew
     era: Era
     holder: str
+    client: ClientSide = field(default_factory=ClientSide)
+    ask: Ask | None = None
     headers: Mapping[str, Sequence[str]] | None = None
     emit: Any = None
     source: str | None = None
@@ -77,6 +82,8 @@ class Methods:
                     result = DISCOVERED
                 case "ping" if how.era is Era.LEGACY:
                     result = "{}"
+                case "logging/setLevel" if how.era is Era.LEGACY:
+                    result = _set_level(message, how.client)
                 case "tools/list":
                     result = await self._list(message, how)
                 case "tools/call":
@@ -112,6 +119,12 @@ class Methods:
             meta=_forwarded(message.meta),
             headers=how.headers,
             notify=_relay(message, how),
+            wants_progress=_progress_token(message) is not None,
+            client=how.client,
+            ask=how.ask,
+            relays_input=how.era is Era.MODERN,
+            input_responses=_text_of(message, "inputResponses"),
+            request_state=_state(message),
             holder=how.holder,
             size=message.size,
             source=how.source,
@@ -119,7 +132,7 @@ class Methods:
         )
         try:
             answer = await self._router.call_tool(how.caller, how.renew, call)
-        except UnknownTool as error:
+        except (UnknownTool, InvalidInputResponse) as error:
             raise Rejection(wire.INVALID_PARAMS, str(error), id_text=message.id_text) from None
         except HeaderMismatch as error:
             raise Rejection(wire.HEADER_MISMATCH, str(error), id_text=message.id_text) from None
@@ -141,14 +154,42 @@ def _forwarded(meta: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in meta.items() if not key.startswith(wire.META_PREFIX) and key != wire.PROGRESS_TOKEN}
 
 
-def _relay(message: Incoming, how: Circumstances) -> Notify | None:
-    """What takes progress to the client, under the client's own token; ``None`` if it asked for none."""
+def _set_level(message: Incoming, client: ClientSide) -> str:
+    level = message.value("level")
+    if level not in LEVELS:
+        raise Rejection(wire.INVALID_PARAMS, f"the level is one of {', '.join(LEVELS)}", id_text=message.id_text)
+    client.log_level = level
+    return "{}"
+
+
+def _text_of(message: Incoming, name: str) -> str | None:
+    member = message.params.get(name)
+    return member.text if member is not None else None
+
+
+def _state(message: Incoming) -> str | None:
+    state = message.value("requestState")
+    if state is not None and not isinstance(state, str):
+        raise Rejection(wire.INVALID_PARAMS, "the requestState is not a string", id_text=message.id_text)
+    return state
+
+
+def _progress_token(message: Incoming) -> str | int | None:
     token = message.meta.get(wire.PROGRESS_TOKEN)
-    if how.emit is None or isinstance(token, bool) or not isinstance(token, str | int):
+    return token if isinstance(token, str | int) and not isinstance(token, bool) else None
+
+
+def _relay(message: Incoming, how: Circumstances) -> Notify | None:
+    """What takes progress to the client, under the client's own token, and log messages; ``None`` if it wants neither."""
+    token, emit = _progress_token(message), how.emit
+    hears = how.era is Era.LEGACY or how.client.log_level is not None
+    if emit is None or (token is None and not hears):
         return None
 
     def relay(method: str, params: Members) -> None:
-        if method == "notifications/progress":
-            how.emit(notification_text(method, progress_params(params, token)))
+        if method == wire.PROGRESS and token is not None:
+            emit(notification_text(method, progress_params(params, token)))
+        elif method == wire.LOG_MESSAGE and hears and "level" in params and how.client.hears(params["level"].value):
+            emit(notification_text(method, write_object({key: member.text for key, member in params.items()})))
 
     return relay

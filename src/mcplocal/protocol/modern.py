@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mcplocal import wire
+from mcplocal.client_side import LEVELS, ClientSide, askable
 from mcplocal.param_headers import decode
 from mcplocal.protocol.envelope import Incoming, Rejection
 
@@ -38,6 +39,18 @@ def check_request(message: Incoming, headers: Headers | None) -> None:
     check_version(version, message.id_text)
     if not isinstance(message.meta[wire.CAPABILITIES_KEY], dict):
         raise Rejection(wire.INVALID_PARAMS, f"{wire.CAPABILITIES_KEY} is not an object", id_text=message.id_text)
+
+
+def client_of(message: Incoming) -> ClientSide:
+    """What the client that sent ``message`` may be asked, and what it wants to hear while this request runs.
+
+    Raises:
+        Rejection: there is no such severity (-32602).
+    """
+    level = message.meta.get(wire.LOG_LEVEL_KEY)
+    if level is not None and level not in LEVELS:
+        raise Rejection(wire.INVALID_PARAMS, f"{wire.LOG_LEVEL_KEY} is none of {', '.join(LEVELS)}", id_text=message.id_text)
+    return ClientSide(askable(message.meta.get(wire.CAPABILITIES_KEY)), level)
 
 
 def check_version(version: str, id_text: str | None) -> None:

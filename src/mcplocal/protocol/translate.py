@@ -36,8 +36,11 @@ def tool_result(answer: Answer, era: Era, id_text: str | None) -> str:
         raise _rejection(answer.error, id_text)
     result = answer.result
     kind = result["resultType"].value if "resultType" in result else "complete"
+    if kind == "input_required" and era is Era.MODERN:
+        members = {key: member.text for key, member in result.items() if key != wire.META}
+        return write_object(members | {wire.META: _meta(result, era) or "{}"})
     if kind == "input_required":
-        return text_result("The tool asks for input, which this gateway does not relay.", era)
+        return text_result("The tool asks for input that your client did not say it can give.", era)
     if kind != "complete" or ("content" in result and not result["content"].is_array):
         return text_result("The server's answer is no tool result.", era)
     members = {key: member.text for key, member in result.items() if key not in MODERN_MEMBERS and key != wire.META}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mcplocal import wire
+from mcplocal.client_side import Ask, ClientSide, Declined
 from mcplocal.json_text import write, write_object
 from mcplocal.upstream.answers import Message, Notify, UpstreamFailed
 from mcplocal.wire import Era
@@ -27,7 +28,10 @@ class Call:
         meta: the ``_meta`` members to pass on; those the protocol keeps for itself are added on the way.
         name: what ``Mcp-Name`` says, for the methods that have it.
         headers: ``Mcp-Param-…`` headers of this call.
-        notify: called with each notification that belongs to this request; with it, progress is asked for.
+        notify: called with each notification that belongs to this request.
+        wants_progress: whether progress is asked for.
+        client: who is at the other end: what the server may ask, and the severity it is asked to report from.
+        ask: asks the client; ``None`` where there is no way to.
         timeout: seconds for all of it.
     """
 
@@ -37,6 +41,9 @@ class Call:
     name: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     notify: Notify | None = None
+    wants_progress: bool = False
+    client: ClientSide | None = None
+    ask: Ask | None = None
     timeout: float = 60.0
 
 
@@ -45,11 +52,10 @@ INITIALIZE: Final = "initialize"
 INITIALIZED: Final = "notifications/initialized"
 CANCELLED: Final = "notifications/cancelled"
 LIST_CHANGED: Final = "notifications/tools/list_changed"
-PROGRESS: Final = "notifications/progress"
 
 MODERN_META: Final[Mapping[str, Any]] = {
     wire.VERSION_KEY: wire.MODERN_VERSION,
-    wire.CAPABILITIES_KEY: {},  # nothing is relayed back to a person yet, so an upstream must not ask for it
+    wire.CAPABILITIES_KEY: {},
     wire.CLIENT_INFO_KEY: wire.IMPLEMENTATION,
 }
 _MODERN_META_TEXT: Final = write(MODERN_META)
@@ -58,9 +64,10 @@ _MODERN_META_TEXT: Final = write(MODERN_META)
 def request_text(identity: int, call: Call, era: Era) -> str:
     """The JSON-RPC request for ``call``. Its id is this hop's own, and so is the progress token."""
     params = dict(call.params)
-    if call.meta or call.notify is not None:
-        meta = {**call.meta, **(MODERN_META if era is Era.MODERN else {})}
-        if call.notify is not None:
+    of_client = _of_client(call.client) if era is Era.MODERN and call.client is not None else {}
+    if call.meta or call.wants_progress or of_client:
+        meta = {**call.meta, **(MODERN_META if era is Era.MODERN else {}), **of_client}
+        if call.wants_progress:
             meta[wire.PROGRESS_TOKEN] = identity
         params[wire.META] = write(meta)
     elif era is Era.MODERN:
@@ -69,27 +76,42 @@ def request_text(identity: int, call: Call, era: Era) -> str:
     return write_object([*members, ("params", write_object(params))] if params else members)
 
 
+def _of_client(client: ClientSide) -> dict[str, Any]:
+    """What a modern request says of the client: what it may be asked for, and what it wants to hear."""
+    capabilities = {wire.CAPABILITIES_KEY: dict(client.capabilities)} if client.capabilities else {}
+    return capabilities | ({wire.LOG_LEVEL_KEY: client.log_level} if client.log_level is not None else {})
+
+
 def notification_text(method: str, params: Mapping[str, Any] | None = None) -> str:
     """A JSON-RPC notification."""
     return write({"jsonrpc": "2.0", "method": method} | ({"params": params} if params else {}))
 
 
-def reply_text(request: Message) -> str:
-    """The gateway's answer to a request an upstream sent: it answers ``ping`` and offers nothing else."""
-    identity = {"jsonrpc": "2.0", "id": request.id}
-    if request.method == "ping":
-        return write(identity | {"result": {}})
-    error = {"code": wire.METHOD_NOT_FOUND, "message": "this client offers no such method"}
-    return write(identity | {"error": error})
+async def reply_text(request: Message, call: Call | None) -> str:
+    """The answer to a request that an upstream sent: the gateway's own to ``ping``, the client's to what it may be asked.
+
+    Args:
+        request: the request.
+        call: the call it belongs to, if there is one.
+    """
+    method, result = request.method or "", "{}"
+    try:
+        if method != "ping":
+            if call is None or call.ask is None or call.client is None or not call.client.may_be_asked(method):
+                raise Declined(wire.METHOD_NOT_FOUND, "this client offers no such method")
+            result = await call.ask(method, write_object({key: member.text for key, member in request.params.items()}))
+    except Declined as error:
+        return write({"jsonrpc": "2.0", "id": request.id, "error": {"code": error.code, "message": error.message}})
+    return write_object([("jsonrpc", '"2.0"'), ("id", write(request.id)), ("result", result)])
 
 
-def initialize_call(timeout: float) -> Call:
-    """The handshake of the legacy era, offering its latest revision and no capability."""
+def initialize_call(timeout: float, client: ClientSide | None) -> Call:
+    """The handshake of the legacy era, offering its latest revision, and of ``client`` what it may be asked for."""
     return Call(
         INITIALIZE,
         {
             "protocolVersion": write(wire.LATEST_LEGACY),
-            "capabilities": "{}",
+            "capabilities": write(dict(client.capabilities)) if client is not None else "{}",
             "clientInfo": write(wire.IMPLEMENTATION),
         },
         timeout=timeout,

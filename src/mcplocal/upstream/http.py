@@ -18,6 +18,7 @@ import structlog
 
 from mcplocal import wire
 from mcplocal.catalog import ServerSpec
+from mcplocal.client_side import ClientSide
 from mcplocal.event_stream import MEDIA_TYPE, EventReader, EventTooLong
 from mcplocal.json_text import NotJson, decode
 from mcplocal.settings import Settings
@@ -80,19 +81,27 @@ class HttpConnection:
     """One server over Streamable HTTP."""
 
     def __init__(
-        self, spec: ServerSpec, client: HttpClient, settings: Settings, changed: Callable[[], None], note: Note
+        self,
+        spec: ServerSpec,
+        http: HttpClient,
+        settings: Settings,
+        changed: Callable[[], None],
+        note: Note,
+        client: ClientSide | None = None,
     ) -> None:
-        """Reach ``spec`` through ``client``.
+        """Reach ``spec`` through ``http``.
 
         Args:
             spec: the server.
-            client: the HTTP client.
+            http: the HTTP client.
             settings: the settings in force.
             changed: called when the server says that its tools have changed.
             note: takes what there is to say of the connection.
+            client: whose alone the connection is, if it is anybody's.
         """
         self.spec = spec
         self._changed = changed
+        self._http = http
         self._client = client
         self._heads: dict[Link, str] = {}
         self._settings = settings
@@ -184,7 +193,7 @@ class HttpConnection:
 
     async def _initialize(self) -> Link:
         unversioned = Link(Era.LEGACY, "")
-        reply = await self._post(unversioned, eras.initialize_call(self._settings.start_timeout))
+        reply = await self._post(unversioned, eras.initialize_call(self._settings.start_timeout, self._client))
         if reply.message is None:
             raise self._unusable(reply)
         link = Link(Era.LEGACY, eras.negotiated_version(reply.message), reply.session_id)
@@ -236,7 +245,7 @@ class HttpConnection:
             lines += f"Mcp-Method: {call.method}\r\n"
             if call.name is not None:
                 lines += _line("Mcp-Name", call.name)
-        return await self._client.send(target, f"{lines}\r\n".encode() + body, deadline)
+        return await self._http.send(target, f"{lines}\r\n".encode() + body, deadline)
 
     def _head(self, link: Link, of_call: Mapping[str, str]) -> str:
         """The headers that do not change from call to call, and those of this call, as lines."""
@@ -305,7 +314,7 @@ class HttpConnection:
                 if message.id == identity and not isinstance(message.id, bool):
                     return message
             elif message.has_id:
-                self._later(self._tell(link, eras.reply_text(message)))
+                self._later(self._reply(link, message, call))
             elif message.method == eras.LIST_CHANGED:
                 self._changed()
             elif call.notify is not None:
@@ -318,6 +327,9 @@ class HttpConnection:
             for event in reader.feed(chunk):
                 if event.kind == "message" and event.data:
                     yield read_message(event.data)
+
+    async def _reply(self, link: Link, question: Message, call: Call) -> None:
+        await self._tell(link, await eras.reply_text(question, call))
 
     async def _tell(self, link: Link, body: str) -> None:
         """Post something that has no answer. Its failure changes nothing for anybody."""

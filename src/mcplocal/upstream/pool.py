@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Final, Literal, NamedTuple, Protocol
 
 from mcplocal.catalog import ServerSpec
+from mcplocal.client_side import ClientSide
 from mcplocal.settings import Settings
 from mcplocal.upstream.answers import Answer, UpstreamFailed
 from mcplocal.upstream.era import Call
@@ -119,21 +120,22 @@ class Pool:
         self._pooled: dict[Key, _Pooled] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def connection(self, spec: ServerSpec, holder: str = SHARED) -> Connection:
+    def connection(self, spec: ServerSpec, holder: str = SHARED, client: ClientSide | None = None) -> Connection:
         """The connection to ``spec``, opened on first use.
 
         Args:
             spec: the server.
             holder: for a server marked stateful, the session or principal whose state it is; ignored for others.
+            client: likewise who that is, and what a server of the handshake's era is told that it may be asked.
         """
         key = Key(spec.name, spec.digest, holder if spec.stateful else SHARED)
         pooled = self._pooled.get(key)
         if pooled is None:
-            pooled = self._pooled[key] = _Pooled(self._open(spec))
+            pooled = self._pooled[key] = _Pooled(self._open(spec, client if spec.stateful else None))
         pooled.used_at = monotonic()
         return pooled.connection
 
-    def _open(self, spec: ServerSpec) -> Connection:
+    def _open(self, spec: ServerSpec, client: ClientSide | None) -> Connection:
         def changed() -> None:
             self._changed(spec)
 
@@ -141,8 +143,8 @@ class Pool:
             return _Unusable(spec)
         note = partial(self._note, spec)
         if spec.transport == "stdio":
-            return StdioConnection(spec, self._stdio_guard, self._reaper, self._settings, changed, note)
-        return HttpConnection(spec, self._http, self._settings, changed, note)
+            return StdioConnection(spec, self._stdio_guard, self._reaper, self._settings, changed, note, client)
+        return HttpConnection(spec, self._http, self._settings, changed, note, client)
 
     def release(self, holder: str) -> None:
         """Close what holds the state of a session that ended."""

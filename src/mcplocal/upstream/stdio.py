@@ -24,7 +24,9 @@ from typing import Any, Final
 import structlog
 
 from mcpctl.errors import Forbidden
+from mcplocal import wire
 from mcplocal.catalog import ServerSpec
+from mcplocal.client_side import ClientSide
 from mcplocal.event_stream import one_line
 from mcplocal.json_text import NotJson, decode
 from mcplocal.settings import Settings
@@ -82,6 +84,7 @@ class StdioConnection:
         settings: Settings,
         changed: Callable[[], None],
         note: Note,
+        client: ClientSide | None = None,
     ) -> None:
         """Run ``spec`` if ``guard`` lets it.
 
@@ -92,12 +95,14 @@ class StdioConnection:
             settings: the settings in force.
             changed: called when the server says that its tools have changed.
             note: takes each line that it writes to standard error, and what happens to it.
+            client: whose alone the child is, if it is anybody's.
         """
         self.spec = spec
         self._guard = guard
         self._reaper = reaper
         self._settings = settings
         self._changed = changed
+        self._client = client
         self._child: Child | None = None
         self._known_era: Era | None = None
         self._starting: SingleFlight[str, Child] = SingleFlight()
@@ -204,7 +209,7 @@ class StdioConnection:
             done, _ = await asyncio.wait([discover], timeout=self._settings.probe_timeout)
             if done and eras.era_told_by(discover.result()) is Era.MODERN:
                 return Era.MODERN
-        answer = await self._ask(child, eras.initialize_call(self._settings.start_timeout), Era.LEGACY)
+        answer = await self._ask(child, eras.initialize_call(self._settings.start_timeout, self._client), Era.LEGACY)
         if answer.error is not None and answer.error.code == UNSUPPORTED_VERSION:
             return Era.MODERN  # slow to start, it took the probe for its first request after all
         eras.negotiated_version(answer)
@@ -267,14 +272,26 @@ class StdioConnection:
             if waiting is not None and not waiting[0].done():
                 waiting[0].set_result(message)
         elif message.has_id:
-            self._aside(child, self._write(child, eras.reply_text(message)))
+            self._aside(child, self._reply(child, message))
         elif message.method == eras.LIST_CHANGED:
             self._changed()
-        elif message.method == eras.PROGRESS and "progressToken" in message.params:
+        elif message.method == wire.PROGRESS and "progressToken" in message.params:
             token = message.params["progressToken"].value
             waiting = child.pending.get(token) if isinstance(token, int) else None
             if waiting is not None and waiting[1].notify is not None:
                 waiting[1].notify(message.method, message.params)
+        elif message.method == wire.LOG_MESSAGE:
+            call = self._call_of_client(child)
+            if call is not None and call.notify is not None:
+                call.notify(message.method, message.params)
+
+    async def _reply(self, child: Child, question: Message) -> None:
+        await self._write(child, await eras.reply_text(question, self._call_of_client(child)))
+
+    def _call_of_client(self, child: Child) -> Call | None:
+        """The call that what the child says unasked belongs to. A pipe does not tell, so only a child of one client has any."""
+        calls = [call for _, call in child.pending.values() if call.client is not None]
+        return calls[-1] if calls and self._client is not None else None
 
     async def _drain(self, child: Child) -> None:
         rest = b""
