@@ -35,7 +35,8 @@ def main() -> None:
         assert run.stdout is not None
         for line in run.stdout:
             print(line, end="", flush=True)
-            last.append(line)
+            if not line.startswith("rootdir:"):  # where the clone lay is nobody's business
+                last.append(line)
     if not given:
         about = provenance.lines("make soak", perf_counter() - begun, PACKAGES, [], load)
         provenance.RESULTS.mkdir(exist_ok=True)

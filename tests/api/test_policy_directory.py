@@ -15,11 +15,12 @@ import pytest
 from sqlalchemy.orm import Session as Db
 
 from mcpctl.api.control_plane import ControlPlane
-from mcpctl.errors import Forbidden
+from mcpctl.errors import Forbidden, InvalidPolicy
 from mcpctl.policy import files
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.server import metrics
 from mcpctl.services.metrics import REGISTRY
+from mcpctl.store.database import Database
 from tests import serving
 from tests.serving import Served, made
 
@@ -35,8 +36,8 @@ def until(holds: Callable[[], bool], seconds: float = 10) -> float:
     return monotonic() - begun
 
 
-def may(served: Served, action: str, resource: str, subject: str = "User:alice") -> bool:
-    question = {"subject": subject, "action": action, "resource": resource}
+def may(served: Served, action: str, resource: str, subject: str = "User:alice", name: str = "*") -> bool:
+    question = {"subject": subject, "action": action, "resource": resource, "name": name}
     answer = made(served.admin.post("/authorize", question), 200)
     return bool(answer["allowed"])
 
@@ -99,6 +100,85 @@ def test_a_bad_edit_leaves_the_last_good_policy_in_force_and_says_so_everywhere(
     until(lambda: may(alice, "view", "groups"))
     until(lambda: {"status": "ready", "policy": "current"} == alice.nobody.get("//readyz").json())
     assert 1.0 == REGISTRY.get_sample_value("mcpctl_policy_files_current")
+
+
+def test_a_file_that_is_written_slowly_is_never_in_force_by_half(alice: Served, policy_directory: Path) -> None:
+    """What is lost by it may be a deny: what was refused before and after must be refused in between."""
+    path, deny = policy_directory / "alice.csv", "p, User:alice, view, users, admin, deny\n"
+    path.write_text(LINE + deny)
+    until(lambda: may(alice, "view", "users", name="alice") and not may(alice, "view", "users", name="admin"))
+    with path.open("w") as file:
+        file.write(LINE)
+        file.flush()
+        begun = monotonic()
+        while monotonic() - begun < 0.6:
+            assert not may(alice, "view", "users", name="admin")
+        file.write(deny)
+    begun = monotonic()
+    while monotonic() - begun < 1.5:
+        assert not may(alice, "view", "users", name="admin")
+
+
+def refused_because(served: Served, words: str) -> None:
+    until(lambda: words in str(served.admin.get("//readyz").json().get("reason")))
+    assert "last-good" == served.nobody.get("//readyz").json()["policy"]
+
+
+def test_an_edit_by_which_nobody_would_be_admin_is_refused(alice: Served, policy_directory: Path) -> None:
+    """As every call that would bring it about is: there would be nobody to repair it."""
+    bindings = policy_directory / "bindings.csv"
+    good = bindings.read_text()
+    bindings.write_text("# nothing\n")
+    refused_because(alice, "nobody enabled would be admin of everything")
+    assert may(alice, "edit", "users", "User:admin")
+    bindings.write_text(good + LINE)
+    until(lambda: may(alice, "view", "users"))
+
+
+def test_an_edit_that_takes_a_role_from_lines_in_the_database_is_refused_until_they_are_gone(
+    alice: Served, policy_directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A role without actions gives nothing, and a deny of it denies nothing."""
+    caplog.set_level("INFO")
+    roles = policy_directory / "operator.csv"
+    roles.write_text("g2, operator, view\n")
+    body = {"name": "opr", "subjects": ["User:alice"], "roleBindings": ["role:operator,resource:servers"]}
+    until(lambda: alice.admin.post("/rbac", body).status_code in (201, 409))
+    roles.unlink()
+    refused_because(alice, "rbac:opr names the role 'operator'")
+    assert may(alice, "view", "servers")
+    assert 204 == alice.admin.delete("/rbac/opr").status_code
+    until(lambda: "current" == alice.nobody.get("//readyz").json()["policy"])
+    rows = made(alice.admin.get("/audit?limit=50"), 200)["items"]
+    assert 1 == len([one for one in rows if one["outcome"] == "invalid_policy"]), "said once, not at every look"
+
+
+def test_going_back_to_what_is_in_force_is_told_in_the_log(
+    alice: Served, policy_directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    (policy_directory / "alice.csv").write_text("p, User:alice, veiw, users, *, allow\n")
+    until(lambda: "last-good" == alice.nobody.get("//readyz").json()["policy"])
+    (policy_directory / "alice.csv").unlink()
+    until(lambda: "current" == alice.nobody.get("//readyz").json()["policy"])
+    assert f"the policy files of {policy_directory} are as they are in force again" in caplog.text
+
+
+def test_a_server_does_not_start_with_files_that_take_a_role_from_lines_in_the_database(
+    database_url: str, policy_directory: Path
+) -> None:
+    roles = policy_directory / "operator.csv"
+    roles.write_text("g2, operator, view\n")
+    with serving.serve(database_url, policy_directory) as served:
+        body = {"name": "opr", "subjects": ["User:admin"], "roleBindings": ["role:operator,resource:servers"]}
+        made(served.admin.post("/rbac", body))
+    roles.unlink()
+    database = Database(database_url)
+    try:
+        with pytest.raises(InvalidPolicy, match="rbac:opr names the role 'operator'"):
+            ControlPlane.prepare(database, policy_directory)
+    finally:
+        database.close()
 
 
 def test_a_directory_that_is_gone_for_a_while_changes_nothing(alice: Served, policy_directory: Path) -> None:
@@ -242,8 +322,13 @@ def test_a_candidate_is_asked_what_was_asked_and_enforces_nothing(
     (candidate / "alice.csv").write_text(LINE + "p, Group:admins, delete, users, *, deny\n")
     alice = served.user("alice")
     control: ControlPlane = served.control
+    (candidate / "broken.csv").write_text("p, User:alice\n")
     control.ask_beside(candidate)
     assert control.shadow is not None
+    assert control.shadow_directory is not None
+    assert control.shadow.candidate is None, "a broken one holds nobody up"
+    (candidate / "broken.csv").unlink()
+    control.shadow_directory.look()
     control.shadow.start()
     assert 403 == alice.get("/users/admin").status_code, "the candidate would allow it"
     made(served.admin.post("/users", {"name": "bob", "service": True}))

@@ -62,7 +62,6 @@ def test_nothing_of_the_callers_request_is_forwarded_but_the_call(world: World, 
             "_meta": meta,
             "extra": [1],
             "task": {},
-            "requestState": "x",
         },
         **sent,
     )
@@ -77,7 +76,7 @@ def test_nothing_of_the_callers_request_is_forwarded_but_the_call(world: World, 
     assert endpoint.bearer not in json.dumps(call.body)
     params = call.body["params"]
     assert ("echo", {"a": 1}, [1]) == (params["name"], params["arguments"], params["extra"])
-    assert {"task", "requestState"}.isdisjoint(params)
+    assert "task" not in params
     assert (1, "00-1-2-3") == (params["_meta"]["vendor/x"], params["_meta"]["traceparent"])
     assert params["_meta"].get("progressToken") != "mine"
     if era == "modern":
@@ -133,7 +132,6 @@ def test_a_client_of_the_earlier_era_is_given_objects_only(world: World) -> None
 
 
 ODD = {
-    "a question back": '{"resultType":"input_required","requestState":"x"}',
     "a kind of result nobody knows": '{"resultType":"later","content":[]}',
     "content that is no list": '{"content":{}}',
 }

@@ -17,7 +17,7 @@ from mcpctl.services import bootstrap, metrics, secrets
 from mcpctl.services.asked_about import AskedAbout
 from mcpctl.services.keyring import Keyring
 from mcpctl.services.last_used import LastUsed
-from mcpctl.services.policy_directory import PolicyDirectory
+from mcpctl.services.policy_directory import CANDIDATE, PolicyDirectory
 from mcpctl.services.policy_feed import PolicyFeed
 from mcpctl.services.principals import PrincipalCache
 from mcpctl.services.shadow import Shadow
@@ -79,22 +79,21 @@ class ControlPlane:
         generated = bootstrap.first_start(database, admin_password)
         bootstrap.adopt_policy(database, policy)
         control = cls(database, policy, keyring)
-        control.directory = PolicyDirectory(policy_directory, policy.digest, control.exchange, control.refuse)
+        control.directory = PolicyDirectory(policy_directory, policy, control.exchange, control.refuse)
         return control, generated
 
     def ask_beside(self, candidate_directory: Path) -> None:
         """Shadow mode: ask the policy of this directory too, and enforce nothing of it.
 
-        Raises:
-            InvalidPolicy: the directory has findings.
+        One that has findings, now or later, holds nobody up: nothing is asked of it until it has none.
         """
-        candidate = files.read(candidate_directory)
-        shadow = self.shadow = Shadow(self.database, candidate)
+        shadow = self.shadow = Shadow(self.database)
 
         def follow(policy: PolicyFiles) -> None:
             shadow.candidate = policy
 
-        self.shadow_directory = PolicyDirectory(candidate_directory, candidate.digest, follow, lambda _: None)
+        self.shadow_directory = PolicyDirectory(candidate_directory, None, follow, lambda _: None, CANDIDATE)
+        self.shadow_directory.look()
 
     def read(self, tell: Callable[[Db, PolicyFiles], Told]) -> Told:
         """What ``tell`` makes of one snapshot and of the policy files that belong to it.
@@ -118,6 +117,7 @@ class ControlPlane:
         """Put changed policy files in force, whole.
 
         Raises:
+            InvalidPolicy: with what stands in the database they cannot be; then, too, the files before stay in force.
             StoreUnavailable: the database does not answer; then the files before stay in force.
         """
         before = self.policy
@@ -126,7 +126,7 @@ class ControlPlane:
             self.policy = policy
 
         try:
-            bootstrap.exchange_policy(self.database, policy, publish)
+            bootstrap.exchange_policy(self.database, before, policy, publish)
         except BaseException:
             self.policy = before
             raise

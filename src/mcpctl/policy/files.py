@@ -169,6 +169,7 @@ class _Reader:
             for file, number, fields in lines:
                 if fields[0] == kind:
                     self._line(kind, Origin(file, number), fields)
+        self._roles_called_like_actions()
         self.findings.sort(key=lambda finding: (finding.file, finding.line))
         if model is None or self.findings:
             return None
@@ -292,6 +293,14 @@ class _Reader:
             self._find(*origin, cause, _cure(action, ACTIONS))
         self.role_lines[(role, action)] = str(origin)
         return role, action
+
+    def _roles_called_like_actions(self) -> None:
+        """In Casbin a name is linked to itself: such a role holds its action whatever the lines say, so they are to say it."""
+        for role in sorted({role for role, _ in self.role_lines if role in ACTIONS and (role, role) not in self.role_lines}):
+            first = next(place for (name, _), place in self.role_lines.items() if name == role)
+            file, _, number = first.rpartition(":")
+            cause = f"the role {role!r} is called like an action, so it holds that action, and no line says so"
+            self._find(file, int(number), cause, f"write 'g2, {role}, {role}' too, or call the role otherwise")
 
     def _membership(self, origin: Origin, user: str, group: str) -> tuple[str, ...]:
         member = self._checked(origin, "g", names.parse_subject, user)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import time
-from typing import Final
+from typing import Final, NoReturn
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session as Db
 
-from mcpctl.errors import InvalidPolicy
+from mcpctl.errors import FieldError, InvalidPolicy
 from mcpctl.policy.files import PolicyFiles
-from mcpctl.services import audit, passwords
-from mcpctl.store import revisions
+from mcpctl.policy.vocabulary import OPERATIONS
+from mcpctl.services import audit, last_admin, passwords
+from mcpctl.store import policy_rules, revisions
 from mcpctl.store.database import Database, WriteTransaction
 from mcpctl.store.schema import Group, Membership, User
 
@@ -50,24 +52,50 @@ def first_start(database: Database, password: str | None) -> str | None:
 
 
 def adopt_policy(database: Database, policy: PolicyFiles) -> None:
-    """At start: make a revision if the policy files differ from those in force before; once for all replicas."""
+    """At start: make a revision if the policy files differ from those in force before; once for all replicas.
+
+    Raises:
+        InvalidPolicy: lines in the database name roles that the files no longer define.
+    """
     with database.write() as transaction:
         if revisions.adopt_files(transaction.session, policy.digest):
+            _require_roles(transaction.session, policy)
             _put_in_force(transaction, policy)
 
 
-def exchange_policy(database: Database, policy: PolicyFiles, publish: Callable[[], None]) -> None:
-    """Put changed policy files in force while everybody is being served.
+def exchange_policy(database: Database, before: PolicyFiles, policy: PolicyFiles, publish: Callable[[], None]) -> None:
+    """Put changed policy files in force while everybody is being served, in place of those ``before``.
 
     ``publish`` makes this process decide by them. It is called before the commit: once others can see the new revision, nobody
     here may build anything from the old files under it. There is a revision even if another replica has adopted the same
     files before: until now this one decided by older ones, and whoever asked it must ask again.
+
+    Raises:
+        InvalidPolicy: lines in the database name roles that the files no longer define, or by the files nobody would be left
+            who is admin, which no call can bring about either.
     """
     with database.write() as transaction:
+        db = transaction.session
+        _require_roles(db, policy)
+        if last_admin.exists(db, before) and not last_admin.exists(db, policy):
+            _refuse("bindings", ["nobody enabled would be admin of everything: keep a line that makes somebody so"])
         revisions.adopt_files(transaction.session, policy.digest)
         _put_in_force(transaction, policy)
         transaction.session.flush()
         publish()
+
+
+def _require_roles(db: Db, policy: PolicyFiles) -> None:
+    """Go on only if every line in the database still means something: a role without actions is a deny without effect."""
+    gone = policy_rules.roles(db) - {*policy.roles.names, *OPERATIONS}
+    if gone:
+        found = policy_rules.origins_with_roles(db, gone, MOST_FINDINGS)
+        said = "which no line defines: define it, or change that"
+        _refuse("roles", [f"{origin} names the role {role!r}, {said}" for role, origin in found])
+
+
+def _refuse(where: str, found: list[str]) -> NoReturn:
+    raise InvalidPolicy("\n".join(found), errors=[FieldError(where, message) for message in found])
 
 
 def _put_in_force(transaction: WriteTransaction, policy: PolicyFiles) -> None:

@@ -27,14 +27,15 @@ def kept(db: Db, policy: PolicyFiles) -> Iterator[None]:
     Raises:
         LastAdmin: nobody would be left.
     """
-    before = _exists(db, policy)
+    before = exists(db, policy)
     yield
     db.flush()
-    if before and not _exists(db, policy):
+    if before and not exists(db, policy):
         raise LastAdmin("somebody enabled must stay admin of everything: make another admin first")
 
 
-def _exists(db: Db, policy: PolicyFiles) -> bool:
+def exists(db: Db, policy: PolicyFiles) -> bool:
+    """Whether an enabled person is admin of everything, without any deny."""
     file_rules = (rule for rule in policy.rules if rule.role == ADMIN and rule.res == ANY)
     givers = {rule.sub for rule in (*file_rules, *policy_rules.with_role(db, ADMIN, ANY)) if not rule.binding.denies}
     return any(_is_admin(db, policy, user) for user in _people(db, policy, givers))

@@ -11,7 +11,8 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from time import monotonic
+from typing import Any, Final, NamedTuple
 
 import watchfiles
 
@@ -27,6 +28,30 @@ LOOK_EVERY: Final = 1.0
 SETTLED_AFTER: Final = 0.15
 """Seconds during which nothing may move before what is there is read."""
 
+SURE_AFTER: Final = 1.0
+"""The same where lines are gone: half of a file that is still being written reads like a file with fewer lines, and a deny
+may be in the other half. Who writes slower than that is told to write another file and rename it (docs/policies.md)."""
+
+
+class Wording(NamedTuple):
+    """How the log speaks of a directory."""
+
+    adopted: str
+    refused: str
+    good_again: str
+
+
+IN_FORCE: Final = Wording(
+    "the policy files of %s have changed and are in force",
+    "the policy files of %s have changed and are not in force, the last good ones are: %s",
+    "the policy files of %s are as they are in force again",
+)
+CANDIDATE: Final = Wording(
+    "the candidate policy files of %s are asked beside those in force; nothing of them is enforced",
+    "the candidate policy files of %s have findings, and the last good ones are asked, if there were any: %s",
+    "the candidate policy files of %s are as they are asked again",
+)
+
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 
@@ -36,22 +61,25 @@ class PolicyDirectory:
     def __init__(
         self,
         path: Path,
-        in_force: str,
+        in_force: PolicyFiles | None,
         adopt: Callable[[PolicyFiles], None],
         refuse: Callable[[InvalidPolicy], None],
+        wording: Wording = IN_FORCE,
     ) -> None:
         """Prepare; ``start`` begins to look.
 
         Args:
             path: the directory.
-            in_force: the digest of what was read there and is in force.
+            in_force: what was read there and is in force; ``None`` if nothing is yet.
             adopt: takes what has changed and is good. What it raises is logged, and it is tried again at the next look.
             refuse: takes, once for each content, why what has changed is not.
+            wording: for the log.
         """
         self.path = path
         self._in_force = in_force
         self._adopt = adopt
         self._refuse = refuse
+        self._wording = wording
         self._seen: Fingerprint | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -78,21 +106,42 @@ class PolicyDirectory:
         try:
             policy = files.read(self.path)
         except InvalidPolicy as findings:
-            self._settle(seen, findings)
+            self._seen = seen
+            self._settle(findings)
             return
-        if self._fingerprint() != seen:
+        if self._fingerprint() != seen or (self._loses_lines(policy) and not self._stays(seen)):
             return  # it moved while it was being read: the next look begins anew
-        if policy.digest != self._in_force:
-            self._adopt(policy)
-            self._in_force = policy.digest
-            logger.info("the policy files of %s have changed and are in force", self.path)
-        self._settle(seen, None)
+        if self._in_force is None or policy.digest != self._in_force.digest:
+            try:
+                self._adopt(policy)
+            except InvalidPolicy as findings:
+                # It is because of what stands in the database, and that may change: look again.
+                self._settle(findings)
+                return
+            self._in_force = policy
+            logger.info(self._wording.adopted, self.path)
+        elif self.findings is not None:
+            logger.info(self._wording.good_again, self.path)
+        self._seen = seen
+        self._settle(None)
 
-    def _settle(self, seen: Fingerprint, findings: InvalidPolicy | None) -> None:
-        self._seen, self.findings = seen, findings
-        if findings is not None:
-            logger.error("the policy files have changed and are not in force, the last good ones are: %s", findings.detail)
+    def _settle(self, findings: InvalidPolicy | None) -> None:
+        before, self.findings = self.findings, findings
+        if findings is not None and (before is None or before.detail != findings.detail):
+            logger.error(self._wording.refused, self.path, findings.detail)
             self._refuse(findings)
+
+    def _loses_lines(self, policy: PolicyFiles) -> bool:
+        before = self._in_force
+        return before is not None and not (_said(before) <= _said(policy))
+
+    def _stays(self, seen: Fingerprint) -> bool:
+        """Whether nothing moves for as long as it takes to be sure."""
+        until = monotonic() + SURE_AFTER
+        while monotonic() < until:
+            if self._stop.wait(SETTLED_AFTER) or self._fingerprint() != seen:
+                return False
+        return True
 
     def _keep_looking(self) -> None:
         while not self._stop.is_set():
@@ -138,3 +187,8 @@ class PolicyDirectory:
             else:
                 found.append((path.name, about.st_mtime_ns, about.st_size, about.st_ino))
         return tuple(found)
+
+
+def _said(policy: PolicyFiles) -> set[Any]:
+    """Everything that the lines say, wherever they stand."""
+    return {*policy.role_lines, *(rule[:-1] for rule in policy.rules), *((one.user, one.group) for one in policy.memberships)}

@@ -40,9 +40,9 @@ class Asked(NamedTuple):
 class Shadow:
     """Asks ``candidate`` what was asked of the policy in force."""
 
-    def __init__(self, database: Database, candidate: PolicyFiles) -> None:
-        """Prepare; ``start`` begins to answer. ``candidate`` may be replaced by one assignment."""
-        self.candidate = candidate
+    def __init__(self, database: Database) -> None:
+        """Prepare; ``start`` begins to answer. ``candidate`` is set by one assignment; until it is, nothing is asked."""
+        self.candidate: PolicyFiles | None = None
         self._database = database
         self._asked: queue.Queue[Asked | None] = queue.Queue(WAITING)
         self._noted: set[tuple[str, Asked]] = set()
@@ -75,6 +75,8 @@ class Shadow:
 
     def _answer(self, asked: Asked) -> None:
         candidate = self.candidate
+        if candidate is None:
+            return
         with self._database.read() as db:
             try:
                 authority = authorities.subject_authority(db, candidate, asked.subject, time())
@@ -107,4 +109,5 @@ class Shadow:
                 details=details,
             )
             row.subject = asked.subject
+            row.user = asked.subject.removeprefix("User:") if asked.subject.startswith("User:") else None
             db.add(row)

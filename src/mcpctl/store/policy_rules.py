@@ -7,7 +7,7 @@ stored comma, blank or bracket would change its meaning on the way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from casbin_sqlalchemy_adapter import Adapter
@@ -82,6 +82,17 @@ def of_origin(session: Session, origin: str) -> list[Rule]:
 def with_role(session: Session, role: str, resource: str) -> list[Rule]:
     """The lines that give or deny this role on this resource, by index."""
     return _rules(session, _LINES.where(PolicyRow.v1 == role, PolicyRow.v2 == resource))
+
+
+def origins_with_roles(session: Session, roles: Collection[str], limit: int) -> list[tuple[str, str]]:
+    """Where lines name one of these roles: role and origin, each pair once."""
+    query = select(PolicyRow.v1, PolicyRow.v5).where(PolicyRow.v1.in_(roles)).distinct().order_by(PolicyRow.v5).limit(limit)
+    return [(role, origin) for role, origin in session.execute(query)]
+
+
+def roles(session: Session) -> set[str]:
+    """Every role that a line names."""
+    return set(session.scalars(select(PolicyRow.v1).distinct()))
 
 
 def origins(session: Session, prefix: str, after: str, limit: int) -> Sequence[str]:
