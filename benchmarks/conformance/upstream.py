@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import socket
 import sys
 import warnings
@@ -207,14 +208,15 @@ async def serve() -> None:
     application = Upstream().streamable_http_app(event_store=Events(), retry_interval=RETRY_MS)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         # h11 trims what stands around a header's value, as RFC 9110 wants it; httptools does not.
-        config = uvicorn.Config(application, http="h11", lifespan="on", access_log=False, log_level="warning")
+        config = uvicorn.Config(application, http="h11", lifespan="on", log_config=None, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         running = asyncio.create_task(server.serve(sockets=[listening]))
         print("{}:{}".format(*listening.getsockname()), flush=True)
         await asyncio.to_thread(sys.stdin.read)
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         await running
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # half of the scenarios are about what deserves one
     asyncio.run(serve())
