@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types layers format docs soak bench bench-decision bench-gateway bench-revocation weaken clean
+.PHONY: help run test lint types layers format docs soak conformance bench bench-decision bench-gateway bench-revocation weaken clean
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ soak: $(VENV)/.dev ## the property-based tests, many times longer: writes benchm
 
 weaken: $(VENV)/.dev ## take each defence out in turn: a test must turn red (minutes)
 	$(BIN)/python -m tests.weakenings -j $(JOBS) $(ARGS)
+
+conformance: $(VENV)/.dev ## the official MCP conformance suite, directly and through the gateway: writes benchmarks/results (needs npm; a minute)
+	$(BIN)/python -m benchmarks.conformance $(ARGS)
 
 bench: bench-decision bench-gateway bench-revocation ## all benchmarks: writes benchmarks/results (ten minutes, on a quiet machine)
 

@@ -38,14 +38,25 @@ def has_npm() -> bool:
 
 def npm_packages() -> Path:
     """The ``node_modules`` that holds all that ``package.json`` names."""
-    manifest = HERE / "package.json"
+    return npm_modules("npm", (HERE / "package.json").read_bytes())
+
+
+def npm_modules(name: str, manifest: bytes, *, scripts: bool = False) -> Path:
+    """The ``node_modules`` that holds all that a ``package.json`` with this text names.
+
+    Args:
+        name: of the directory that holds it.
+        manifest: the text; each package in it at one exact version.
+        scripts: let packages run scripts of their own when they are installed; few need to. Without, what is only optional, for
+            other machines, is left out too.
+    """
 
     def install(where: Path) -> None:
-        shutil.copy(manifest, where)
-        # Scripts of packages are not run: nothing here needs them. What is only optional is for other machines.
-        run(["npm", "install", "--no-package-lock", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"], where)
+        (where / "package.json").write_bytes(manifest)
+        careful = [] if scripts else ["--ignore-scripts", "--omit=optional"]
+        run(["npm", "install", "--no-package-lock", *careful, "--no-audit", "--no-fund"], where)
 
-    return once("npm", manifest.read_bytes(), install) / "node_modules"
+    return once(name, manifest, install) / "node_modules"
 
 
 def client_scripts() -> Path:
