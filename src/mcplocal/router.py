@@ -289,14 +289,14 @@ class Router:
         """What a call that is sent again brings with it.
 
         Raises:
-            InvalidInputResponse: it brings answers without the state that goes with them, or one of another call.
+            InvalidInputResponse: it brings a state that was given to somebody else or for something else.
         """
-        if call.request_state is None and call.input_responses is None:
-            return {}
-        try:
-            state = self._seal.open(call.request_state or "", bound_to)
-        except BrokenSeal as broken:
-            raise InvalidInputResponse(str(broken)) from None
+        state = None
+        if call.request_state is not None:
+            try:
+                state = self._seal.open(call.request_state, bound_to)
+            except BrokenSeal as broken:
+                raise InvalidInputResponse(str(broken)) from None
         return input_rounds.again(call.input_responses, state)
 
     async def _asked_for_input(

@@ -299,3 +299,25 @@ def test_a_session_is_for_no_audience_and_has_the_scopes_of_its_groups(resource_
 @pytest.mark.parametrize("bearer", ["", "x", "mcpctl_pat_" + "0" * 43])
 def test_of_what_is_not_active_nothing_is_said(bearer: str, resource_server: Client) -> None:
     assert {"active": False} == introspected(resource_server, bearer)
+
+
+def test_every_answer_says_the_revision_that_is_in_force(served: Served) -> None:
+    """About oneself it is remembered, and stays true while others change: as of the newest revision, like every other."""
+    alice = served.user("alice", "role:view,resource:servers")
+    question = {"action": "view", "resource": "servers"}
+    first = made(alice.post("/authorize", question), 200)["revision"]
+    made(served.admin.post("/users", {"name": "bob", "service": True}))
+    for body in (question, [question]):
+        answer: Any = made(alice.post("/authorize", body), 200)
+        assert first + 1 == (answer[0] if isinstance(answer, list) else answer)["revision"]
+    assert first + 1 == made(served.admin.post("/authorize", {"subject": "User:alice", **question}), 200)["revision"]
+
+
+def test_whom_somebody_asked_about_stands_in_the_audit_however_many_they_were(served: Served) -> None:
+    decoys = [f"User:decoy{number:03}" for number in range(250)]
+    questions = [{"subject": one, "action": "view", "resource": "servers"} for one in [*decoys, "User:admin"]]
+    dave = served.user("dave", "action:impersonate")
+    made(dave.post("/authorize", questions), 200)
+    rows = made(served.admin.get("/audit?user=dave&limit=100"), 200)["items"]
+    told = [name for row in rows if row["outcome"] == "asked" for name in row["details"]["about"]]
+    assert sorted([*decoys, "User:admin"]) == sorted(told)

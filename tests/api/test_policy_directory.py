@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -93,8 +94,13 @@ def test_a_bad_edit_leaves_the_last_good_policy_in_force_and_says_so_everywhere(
     assert "alice.csv:1: unknown role 'veiw'" in caplog.text
     until(lambda: REGISTRY.get_sample_value("mcpctl_policy_reloads_total", {"result": "refused"}) == counted + 1)
     assert 0.0 == REGISTRY.get_sample_value("mcpctl_policy_files_current")
-    rows = made(alice.admin.get("/audit?limit=50"), 200)["items"]
-    (row,) = [one for one in rows if one["outcome"] == "invalid_policy"]
+
+    def refusals() -> list[dict[str, Any]]:
+        rows = made(alice.admin.get("/audit?limit=50"), 200)["items"]
+        return [one for one in rows if one["outcome"] == "invalid_policy"]
+
+    until(lambda: len(refusals()) == 1)
+    (row,) = refusals()
     assert (False, "policy", "files") == (row["allowed"], row["resource"], row["name"])
     (policy_directory / "alice.csv").write_text(NARROWER)
     until(lambda: may(alice, "view", "groups"))
@@ -151,6 +157,45 @@ def test_an_edit_that_takes_a_role_from_lines_in_the_database_is_refused_until_t
     until(lambda: "current" == alice.nobody.get("//readyz").json()["policy"])
     rows = made(alice.admin.get("/audit?limit=50"), 200)["items"]
     assert 1 == len([one for one in rows if one["outcome"] == "invalid_policy"]), "said once, not at every look"
+
+
+def test_a_change_of_rights_or_one_that_hides_its_time_is_a_change(alice: Served, policy_directory: Path) -> None:
+    path = policy_directory / "alice.csv"
+    path.write_text("p, User:alice, view, users, *, allow\n")
+    until(lambda: may(alice, "view", "users"))
+    about = path.stat()
+    path.write_text("p, User:alice, view, users, *, deny \n")
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert about.st_size == path.stat().st_size
+    until(lambda: not may(alice, "view", "users"))
+
+
+def test_a_file_that_never_rests_does_not_keep_an_edit_of_another_from_being_read(
+    alice: Served, policy_directory: Path
+) -> None:
+    stop = threading.Event()
+
+    def touch() -> None:
+        while not stop.wait(0.05):
+            (policy_directory / "restless.csv").write_text(f"# {monotonic()}\n")
+
+    thread = threading.Thread(target=touch)
+    thread.start()
+    try:
+        (policy_directory / "alice.csv").write_text(LINE)
+        until(lambda: may(alice, "view", "users"), 20)
+        (policy_directory / "alice.csv").unlink()
+        until(lambda: not may(alice, "view", "users"), 20)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_probe_whose_token_has_expired_is_still_a_probe(alice: Served, policy_directory: Path) -> None:
+    (policy_directory / "alice.csv").write_text("p, User:alice, veiw, users, *, allow\n")
+    until(lambda: "last-good" == alice.nobody.get("//readyz").json()["policy"])
+    answer = alice.nobody.as_("mcpctl_ses_" + "x" * 43).get("//readyz")
+    assert (200, {"status": "ready", "policy": "last-good"}) == (answer.status_code, answer.json())
 
 
 def test_going_back_to_what_is_in_force_is_told_in_the_log(
@@ -340,6 +385,8 @@ def test_a_candidate_is_asked_what_was_asked_and_enforces_nothing(
     }
     assert 1 <= (REGISTRY.get_sample_value("mcpctl_shadow_decisions_total", {"difference": "gained"}) or 0)
     assert 1 <= (REGISTRY.get_sample_value("mcpctl_shadow_decisions_total", {"difference": "lost"}) or 0)
+    own = [row for row in made(alice.get("/audit?limit=50"), 200)["items"] if row["outcome"] == "shadow"]
+    assert [] == own, "what a candidate says of somebody is for those who try it"
     control.shadow = None
 
 

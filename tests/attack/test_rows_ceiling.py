@@ -349,3 +349,28 @@ def test_an_action_is_one_of_the_words_and_no_pattern_of_them(shared: Served, ac
         assert made(actor.asks("POST", "/authorize", {"action": action, "resource": "servers"}), 200)["allowed"] is True
     for action in ("admin", "*", "", "VIEW", "view ", "operator", "view,edit", "p.role", "gateway"):
         refused(actor.asks("POST", "/authorize", {"action": action, "resource": "servers"}), "invalid")
+
+
+def test_a_refusal_does_not_say_what_others_hold(shared: Served, actor: Person, friend: str) -> None:
+    """authz d37: by denying, joining or resetting somebody stronger one learns that they are, and nothing of what they hold."""
+    setup(
+        shared,
+        ("POST", "/users", {"name": "d37-strong", "password": "a long password"}),
+        ("POST", "/groups", {"name": "d37-group", "members": ["User:d37-strong"]}),
+        rbac("d37-hush", ["Group:d37-group"], "role:admin,resource:servers,name:d37-hush"),
+    )
+    given = ("role:create,resource:rbac", "role:edit,resource:groups", "role:edit,resource:users")
+    deny = "role:create,resource:groups,effect:deny"
+    calls: list[tuple[str, str, Any]] = [
+        rbac("d37-deny", ["User:d37-strong"], deny),
+        ("PUT", f"/groups/d37-group/members/{friend.removeprefix('User:')}", None),
+        ("PATCH", "/users/d37-strong", {"password": "another long one"}),
+    ]
+    actor.holds(*given)
+    for call in calls:
+        answer = actor.asks(*call)
+        said = refused(answer, "ceiling", [])
+        assert "d37-hush" not in answer.text
+        assert "1 that you may not see" in said["detail"]
+    actor.holds(*given, "role:view,resource:servers,name:d37-hush")
+    refused(actor.asks(*calls[0]), "ceiling", ["admin servers d37-hush"])

@@ -114,7 +114,7 @@ def test_a_state_is_good_for_its_own_caller_and_tool_alone(world: World) -> None
     for whose, name in ((other, elicit), (endpoint, sample)):
         refused = whose.modern("tools/call", {"name": name, **again})
         assert (400, -32602) == (refused.status_code, refused.json()["error"]["code"])
-    for state in (asked["requestState"] + "x", asking_server.STATE, "", None, 7):
+    for state in (asked["requestState"] + "x", asking_server.STATE, "", 7):
         refused = endpoint.modern("tools/call", {"name": elicit, **again, "requestState": state})
         assert (400, -32602) == (refused.status_code, refused.json()["error"]["code"]), state
     told = endpoint.modern("tools/call", {"name": elicit, **again}).json()["result"]

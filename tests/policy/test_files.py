@@ -206,6 +206,43 @@ def test_a_link_to_nowhere_is_reported(tmp_path: Path) -> None:
     assert ["more.csv: there is no such file; create it, or mend the link to it"] == [str(f) for f in files.check(tmp_path)]
 
 
+def test_a_link_that_leads_out_of_the_directory_is_not_followed(tmp_path: Path) -> None:
+    """Else a finding would show the first word of each line of any file that the server can read."""
+    where = directory(tmp_path)
+    secret = tmp_path.parent / f"{tmp_path.name}-secret-key"
+    secret.write_text("v3M5BS6u7w5p\n")
+    (where / "s.csv").symlink_to(secret)
+    (finding,) = files.check(where)
+    cure = "copy the file here, so that only what was put here is read"
+    assert f"s.csv: it is a link that leads out of the directory; {cure}" == str(finding)
+    (where / "s.csv").unlink()
+    (where / "..one").mkdir()
+    (where / "..one" / "s.csv").write_text(GOOD + "\n")
+    (where / "..data").symlink_to("..one")
+    (where / "s.csv").symlink_to(Path("..data") / "s.csv")
+    assert [] == files.check(where)
+
+
+MATCHERS = ["p.eft", "9**9**9 == 1", "r.sub.nosuch == p.sub", "().__class__.__base__.__subclasses__()"]
+
+
+@pytest.mark.parametrize("matcher", MATCHERS)
+def test_a_model_that_cannot_be_evaluated_is_a_finding(tmp_path: Path, matcher: str) -> None:
+    """In force it would answer everybody with an error, and there would be no last good one left."""
+    head = MODEL_TEXT[: MODEL_TEXT.index("[matchers]")]
+    where = directory(tmp_path, {"model.conf": f"{head}[matchers]\nm = {matcher}\n"})
+    (finding,) = files.check(where)
+    assert ("model.conf", head.count("\n") + 2) == (finding.file, finding.line)
+    assert finding.cause.startswith("its matcher cannot be evaluated: ")
+
+
+def test_a_role_that_is_called_like_an_action_has_a_line_for_it(tmp_path: Path) -> None:
+    """Casbin takes a name for linked to itself, so without the line it would be given all the same."""
+    where = directory(tmp_path, {"roles.csv": ROLES_TEXT.replace("g2, run, run\n", "")})
+    (finding,) = files.check(where)
+    assert "g2, run, run" in finding.cure
+
+
 def test_a_file_name_that_is_no_text_is_reported(tmp_path: Path) -> None:
     (directory(tmp_path) / "a\udce9.csv").write_text(GOOD)
     assert ["'a\\udce9.csv'"] == [finding.file for finding in files.check(tmp_path)]

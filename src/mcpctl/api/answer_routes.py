@@ -113,7 +113,7 @@ async def authorize(
     body: wire.Question | list[wire.Question] | wire.Batch = call.body
     if isinstance(body, wire.Question):
         if body.subject is None or body.subject == asker.subject:
-            return Response(questions.own_verdict(asker, body), media_type="application/json")
+            return Response(questions.own_verdict(asker, body, control.feed.revision), media_type="application/json")
         return (await _verdicts(control, call, asker, [body], "all"))[0]
     if isinstance(body, wire.Batch):
         return await _verdicts(control, call, asker, body.questions, body.evaluate)
@@ -124,7 +124,7 @@ async def _verdicts(
     control: ControlPlane, call: Call, asker: Principal, asked: list[wire.Question], until: questions.Until
 ) -> list[wire.Verdict]:
     if all(question.subject in (None, asker.subject) for question in asked):
-        return questions.own_verdicts(asker, asked, until)
+        return questions.own_verdicts(asker, asked, control.feed.revision, until)
     subjects, words = [question.subject or asker.subject for question in asked], {questions.checked(one) for one in asked}
     return await about(control, call, asker, subjects, lambda known, _: questions.verdicts(known, asker, asked, until), words)
 

@@ -33,7 +33,7 @@ from mcpctl.api import (
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.dispatch import endpoint
 from mcpctl.api.operations import Call, Operation, Unguarded
-from mcpctl.errors import MethodNotAllowed, NotFound, Problem, Unavailable, WrongHost
+from mcpctl.errors import MethodNotAllowed, NotFound, Problem, Unauthenticated, Unavailable, WrongHost
 from mcpctl.policy.decision import decide
 from mcpctl.store.database import ping
 
@@ -66,7 +66,10 @@ async def readyz(control: ControlPlane, request: Request, call: Call) -> Respons
 async def _may_view_rbac(control: ControlPlane, request: Request, source: str) -> bool:
     if "authorization" not in request.headers:
         return False
-    principal = await access.principal_of(control, access.bearer_of(request), source)
+    try:
+        principal = await access.principal_of(control, access.bearer_of(request), source)
+    except Unauthenticated:  # a probe whose token has expired is still a probe
+        return False
     return bool(decide(principal.authority, "view", "rbac"))
 
 

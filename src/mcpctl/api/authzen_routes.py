@@ -49,7 +49,7 @@ async def _decided(
     asked, until = [authzen.read(one) for one in evaluations], authzen.SEMANTICS[semantic]
     subjects = [one.subject for one in asked if one.subject is not None]
     if all(subject == asker.subject for subject in subjects):
-        return authzen.decided(Known.only(asker), asked, until)
+        return authzen.decided(Known.only(asker, control.feed.revision), asked, until)
     words = {one.words for one in asked if one.words is not None}
     return await about(control, call, asker, subjects, lambda known, _: authzen.decided(known, asked, until), words)
 

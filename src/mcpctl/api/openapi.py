@@ -49,6 +49,8 @@ _NAMED = {"users": USER_PATTERN, "members": USER_PATTERN, "sessions": None}
 
 _CHALLENGE = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}, "description": "RFC 9110, RFC 6750"}}
 _REQUEST_ID = {"X-Request-Id": {"required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 64}}}
+_ANY_REQUEST_ID = {"X-Request-Id": {"required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 255}}}
+"""AuthZEN gives back whatever was sent."""
 _WORDS = {
     400: "the body cannot be read",
     401: "no bearer, or no good one",
@@ -165,7 +167,8 @@ def _link(target: Operation, parameter: str, expression: str) -> dict[str, Any]:
 
 
 def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
-    success: dict[str, Any] = {"description": "done", "headers": _REQUEST_ID}
+    request_id = _REQUEST_ID if operation.standard != "authzen" else _ANY_REQUEST_ID
+    success: dict[str, Any] = {"description": "done", "headers": request_id}
     if operation.answer_adapter is not None:
         schema = _schema(operation.answer_adapter, schemas, "serialization")
         success["content"] = {"application/json": {"schema": schema}}
@@ -175,7 +178,7 @@ def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     return {str(operation.status): success} | {
         str(status): {
             "description": _WORDS[status],
-            **({} if status == 421 else {"headers": _REQUEST_ID | (_CHALLENGE if status == 401 else {})}),
+            **({} if status == 421 else {"headers": request_id | (_CHALLENGE if status == 401 else {})}),
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for status in sorted(refusals)

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, ParamSpec, TypeVar
 from mcpctl.errors import FieldError, InvalidInput, InvalidPolicy
 from mcpctl.policy import names, vocabulary
 from mcpctl.policy.model import InvalidModel, PolicyModel
-from mcpctl.policy.slices import Roles, Rule
+from mcpctl.policy.slices import Roles, Rule, Slice
 from mcpctl.policy.vocabulary import ACTIONS, ADMIN, ALLOW, DENY, OPERATIONS, OPERATIONS_RESOURCE, Effect, close_to, shown
 
 MODEL_FILE: Final = "model.conf"
@@ -174,6 +174,9 @@ class _Reader:
         if model is None or self.findings:
             return None
         roles = Roles(self.role_lines)
+        self._try(model, roles)
+        if self.findings:
+            return None
         return PolicyFiles.of(model, roles, self.rules, self.memberships, self.digest.hexdigest(), self.role_lines)
 
     def _csv_files(self) -> Iterator[Path]:
@@ -204,6 +207,10 @@ class _Reader:
 
     def _text(self, path: Path) -> str | None:
         try:
+            if path.is_symlink() and not path.resolve().is_relative_to(self.directory.resolve()):
+                cure = "copy the file here, so that only what was put here is read"
+                self._find(path.name, 0, "it is a link that leads out of the directory", cure)
+                return None
             raw = path.read_bytes() if path.is_file() else None
         except OSError as error:
             self._find(path.name, 0, f"it cannot be read: {error.strerror}", "mend its rights")
@@ -293,6 +300,19 @@ class _Reader:
             self._find(*origin, cause, _cure(action, ACTIONS))
         self.role_lines[(role, action)] = str(origin)
         return role, action
+
+    def _try(self, model: PolicyModel, roles: Roles) -> None:
+        """Put a few questions to the model: one that cannot be evaluated would answer everybody with an error."""
+        somebody = "User:somebody"
+        effects: list[Effect] = [ALLOW, DENY]
+        questions = (("view", "users", "somebody"), (ADMIN, "servers", "some/*"), ("logs", "operations", "*"))
+        lines = [
+            Slice(model, roles, somebody, ["Group:some"], [Rule(somebody, ADMIN, "*", "*", eft, "trial")]) for eft in effects
+        ]
+        why = next((why for line in lines for asked in questions if (why := line.objection(*asked)) is not None), None)
+        if why is not None:
+            cure = "compare it with the one that ships with the program"
+            self._find(MODEL_FILE, model.line_of_matcher, f"its matcher cannot be evaluated: {why}", cure)
 
     def _roles_called_like_actions(self) -> None:
         """In Casbin a name is linked to itself: such a role holds its action whatever the lines say, so they are to say it."""

@@ -102,6 +102,11 @@ class PolicyModel:
             raise InvalidModel(why, _line_of(text, "m")) from None
         self.uncompiled_because: str | None = None
 
+    @property
+    def line_of_matcher(self) -> int:
+        """Where the matcher begins."""
+        return _line_of(self.text, "m")
+
     @cached_property
     def compiled(self) -> Matcher | None:
         """The matcher as Python, or ``None`` (with ``uncompiled_because`` set) where only stock Casbin can do it."""

@@ -140,6 +140,14 @@ class Slice(casbin.Enforcer):  # type: ignore[misc]
         """
         return self._rule(self.subject, action, resource, name)
 
+    def objection(self, action: str, resource: str, name: str) -> str | None:
+        """Why the model could not be evaluated for this question; ``None`` if it can be. For trying a model out."""
+        try:
+            self._evaluated(self.subject, action, resource, name)
+        except Exception as error:  # whatever the expression of a stranger trips over
+            return str(error) or type(error).__name__
+        return None
+
     def matching(self, action: str, resource: str, name: str) -> tuple[Rule, ...]:
         """Every line that speaks of this, in order; the one that decides is among them. For explaining: it takes its time.
 
@@ -184,19 +192,22 @@ class Slice(casbin.Enforcer):  # type: ignore[misc]
     def _rule(self, sub: str, act: str, res: str, name: str) -> Ruling:
         if not self.rules or not (sub and act and res and name):
             return NOTHING  # stock Casbin would evaluate the matcher against empty strings, and may say yes
-        g, g2 = self._members.has_link, self.roles.role_manager.has_link
         try:
-            if (matcher := self._matcher) is None:
-                allowed = bool(super().enforce_ex(sub, act, res, name)[0])
-                return Ruling(allowed, self._first(allowed, self._hits_one_by_one(sub, act, res, name)))
-            if (narrowed := self._narrowed.get((sub, act, res))) is None:
-                narrowed = self._narrow(matcher, (sub, act, res))
-            effects, hits = matcher.evaluate(self.eft, self._effects, narrowed, sub, act, res, name, g, g2)
-            allowed = effect_to_bool(self.eft.final_effect(effects))
-            return Ruling(allowed, self._first(allowed, hits)) if hits or allowed else NOTHING
+            return self._evaluated(sub, act, res, name)
         except Exception as error:
             logger.exception("the policy could not be evaluated")
             raise PolicyUnavailable(f"model.conf could not be evaluated: {error}") from error
+
+    def _evaluated(self, sub: str, act: str, res: str, name: str) -> Ruling:
+        g, g2 = self._members.has_link, self.roles.role_manager.has_link
+        if (matcher := self._matcher) is None:
+            allowed = bool(super().enforce_ex(sub, act, res, name)[0])
+            return Ruling(allowed, self._first(allowed, self._hits_one_by_one(sub, act, res, name)))
+        if (narrowed := self._narrowed.get((sub, act, res))) is None:
+            narrowed = self._narrow(matcher, (sub, act, res))
+        effects, hits = matcher.evaluate(self.eft, self._effects, narrowed, sub, act, res, name, g, g2)
+        allowed = effect_to_bool(self.eft.final_effect(effects))
+        return Ruling(allowed, self._first(allowed, hits)) if hits or allowed else NOTHING
 
     def _first(self, allowed: bool, hits: Iterable[int]) -> Rule | None:
         """The first line that matched and says what the answer is: a deny of a refusal, an allow of a permission."""

@@ -52,5 +52,5 @@ def configure(form: Literal["json", "text"], level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("alembic", "uvicorn", "casbin", "asyncio"):
+    for chatty in ("alembic", "uvicorn", "watchfiles", "casbin", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

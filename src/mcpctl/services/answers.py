@@ -56,7 +56,7 @@ def explain(known: Known, subject: str, asked: tuple[str, str, str]) -> wire.Exp
     """
     decision, authority = known.decide(subject, *asked), known.authority(subject)
     return wire.Explanation(
-        **questions.verdict(decision).model_dump(),
+        **questions.verdict(decision, known.revision).model_dump(),
         subject=decision.subject,
         action=decision.action,
         resource=decision.resource,

@@ -11,18 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import CeilingExceeded, Conflict, Duplicate, FieldError, Forbidden, InUse, InvalidInput, NotFound, Problem
 from mcpctl.policy.decision import decide
+from mcpctl.services import last_admin
 from mcpctl.services.applied_kinds import KINDS
 from mcpctl.services.principals import Principal
 from mcpctl.services.work import Work
 from mcpctl.store.schema import User
 from mcpctl.wire import apply as wire
+
+MOST_LINES: Final = 5000
+"""Policy lines and members of one batch: written in a few seconds."""
 
 MOST_ERRORS = 50
 """Entries of ``errors`` in one answer."""
@@ -38,23 +42,26 @@ def run(work: Work, body: wire.ApplyBody, hashed: Mapping[str, str]) -> wire.App
 
     Raises:
         CeilingExceeded, Forbidden: with everything that is missing, of all items that could be judged.
-        InvalidInput: with one entry of ``errors`` for each thing wrong, by ``items.N``.
+        InvalidInput: with one entry of ``errors`` for each thing wrong, by ``items.N``, or for all of it if that is too much.
+        LastAdmin: nobody would be left who is admin.
         Conflict: the revision is another one; something is in the way of an item, or an item needs what would be pruned.
         NotFound: a token asks for something outside its project.
     """
     _refuse_repeated(body)
+    _refuse_too_many_lines(body)
     if body.revision not in (None, work.transaction.revision):
         raise Conflict("something was changed since the dry run: look again at what would be done")
     taken_back = work.db.begin_nested() if body.dry_run else None
     refusals = _Refusals(work.db)
     done = dict[int, wire.Applied]()
-    for word in KINDS:
-        for number, item in enumerate(body.items):
-            if item.kind == word:
-                with refusals.of(f"{word}/{item.name}", number):
-                    done[number] = _one(work, item, hashed)
-    pruned = _prune(work, body, refusals)
-    refusals.raise_any()
+    with last_admin.kept(work.db, work.policy):
+        for word in KINDS:
+            for number, item in enumerate(body.items):
+                if item.kind == word:
+                    with refusals.of(f"{word}/{item.name}", number):
+                        done[number] = _one(work, item, hashed)
+        pruned = _prune(work, body, refusals)
+        refusals.raise_any()
     if pruned:
         _require_still_so(work, body)
     if taken_back is not None:
@@ -88,6 +95,16 @@ def _refuse_repeated(body: wire.ApplyBody) -> None:
             errors.append(FieldError(f"prune.{number}", message))
     if errors:
         _raise_invalid(InvalidInput, errors)
+
+
+def _refuse_too_many_lines(body: wire.ApplyBody) -> None:
+    """While a batch is applied nothing else is written, so what one may write is limited: revocations wait for it."""
+    lines = sum(len(item.subjects) * len(item.role_bindings) for item in body.items if item.kind == "rbac")
+    lines += sum(len(item.members or ()) for item in body.items if item.kind == "group")
+    if lines > MOST_LINES:
+        said = f"these items make {lines} policy lines and memberships"
+        message = f"{said}, and one request may make {MOST_LINES}: send them in parts"
+        _raise_invalid(InvalidInput, [FieldError("items", message)])
 
 
 def _one(work: Work, item: wire.ItemShape, hashed: Mapping[str, str]) -> wire.Applied:

@@ -22,7 +22,7 @@ MOST_KEPT: Final = 20_000
 """Pairs kept; past that all are forgotten, and written down once more."""
 
 SHOWN: Final = 100
-"""Subjects named in one row; of more, it says how many."""
+"""Subjects named in one row; of more, there are more rows."""
 
 
 class AskedAbout:
@@ -46,23 +46,24 @@ class AskedAbout:
             return
         try:
             with database.append() as db:
-                db.add(
-                    audit.row(
-                        asker,
-                        "impersonate",
-                        "operations",
-                        "*",
-                        allowed=True,
-                        outcome="asked",
-                        reason="asked about "
-                        + ", ".join(fresh[:3])
-                        + (f" and {len(fresh) - 3} more" if len(fresh) > 3 else ""),
-                        revision=revision,
-                        source=source,
-                        request_id=request_id,
-                        details={"about": fresh[:SHOWN], "subjects": len(fresh)},
+                for start in range(0, len(fresh), SHOWN):
+                    about = fresh[start : start + SHOWN]
+                    more = f" and {len(about) - 3} more" if len(about) > 3 else ""
+                    db.add(
+                        audit.row(
+                            asker,
+                            "impersonate",
+                            "operations",
+                            "*",
+                            allowed=True,
+                            outcome="asked",
+                            reason="asked about " + ", ".join(about[:3]) + more,
+                            revision=revision,
+                            source=source,
+                            request_id=request_id,
+                            details={"about": about, "subjects": len(about)},
+                        )
                     )
-                )
         except BaseException:
             with self._lock:
                 for subject in fresh:

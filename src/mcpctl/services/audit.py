@@ -23,6 +23,9 @@ from mcpctl.wire import audit as wire
 from mcpctl.wire import gateway as gateway_wire
 from mcpctl.wire.shapes import Page
 
+SHADOW: Final = "shadow"
+"""The outcome of what a candidate policy would say otherwise."""
+
 AT_ONCE: Final = 500
 
 # Into the table and not the class: what the mapper does for each row costs more than the database does.
@@ -200,7 +203,8 @@ def _may_see(reader: Principal, candidate: AuditRow, since: float) -> bool:
         return True
     if candidate.project and decide(reader.authority, "audit", OPERATIONS_RESOURCE, candidate.project):
         return True
-    return candidate.subject == reader.subject and candidate.at >= since
+    # What a candidate policy would say of somebody is for those who try it, not for those it is tried on.
+    return candidate.subject == reader.subject and candidate.at >= since and candidate.outcome != SHADOW
 
 
 def _token_is(text: str) -> Any:

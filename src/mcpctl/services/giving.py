@@ -1,7 +1,7 @@
 """The ceiling at the doors through which rights are given other than by a binding of one's own choice.
 
 Joining a group gives the group's bindings; resetting a password, opening a session or rotating a token gives all that the
-other may do; losing a deny gives what it denied. Each is put as bindings here, and ``Work.require_holding`` asks.
+other may do; losing a deny gives what it denied. Each is put as bindings here, and ``Work`` asks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def require_all_of_user(work: Work, user: User, doing: str) -> None:
     Raises:
         CeilingExceeded: it does not.
     """
-    work.require_holding(allowed_bindings(authorities.user_slice(work.db, work.policy, user)), doing)
+    work.require_as_much_as(user.subject, allowed_bindings(authorities.user_slice(work.db, work.policy, user)), doing)
 
 
 def require_joining(work: Work, group: Group, users: Iterable[User], doing: str) -> None:
@@ -35,8 +35,10 @@ def require_joining(work: Work, group: Group, users: Iterable[User], doing: str)
             would hit holds more than the actor.
     """
     own = authorities.slice_of(work.db, work.policy, group.subject)
-    work.require_holding(allowed_bindings(own), doing)
-    require_denying(work, denied_bindings(own), (authorities.user_slice(work.db, work.policy, u) for u in users), doing)
+    work.require_as_much_as(group.subject, allowed_bindings(own), doing)
+    if denied := denied_bindings(own):
+        work.require_as_much_as(group.subject, denied, doing)
+        _require_stronger_than(work, (authorities.user_slice(work.db, work.policy, user) for user in users), doing)
 
 
 def require_leaving(work: Work, group: Group, doing: str) -> None:
@@ -45,7 +47,8 @@ def require_leaving(work: Work, group: Group, doing: str) -> None:
     Raises:
         CeilingExceeded: it does not.
     """
-    work.require_holding(denied_bindings(authorities.slice_of(work.db, work.policy, group.subject)), doing)
+    denied = denied_bindings(authorities.slice_of(work.db, work.policy, group.subject))
+    work.require_as_much_as(group.subject, denied, doing)
 
 
 def require_denying(work: Work, denies: list[Binding], hit: Iterable[Slice], doing: str) -> None:
@@ -56,8 +59,12 @@ def require_denying(work: Work, denies: list[Binding], hit: Iterable[Slice], doi
     """
     if denies:
         work.require_holding(denies, doing)
-        for each in hit:
-            work.require_holding(allowed_bindings(each), f"{doing}, which denies {each.subject} something,")
+        _require_stronger_than(work, hit, doing)
+
+
+def _require_stronger_than(work: Work, hit: Iterable[Slice], doing: str) -> None:
+    for each in hit:
+        work.require_as_much_as(each.subject, allowed_bindings(each), f"{doing}, which denies {each.subject} something,")
 
 
 def slices_hit_by(work: Work, subject: str) -> list[Slice]:

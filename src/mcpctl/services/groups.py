@@ -56,7 +56,7 @@ def create(work: Work, new: wire.NewGroup) -> Group:
     work.db.add(group)
     work.db.flush()
     given = authorities.allowed_bindings(authorities.slice_of(work.db, work.policy, group.subject))
-    work.require_holding(given, f"creating {group.subject}, which policy files name,")
+    work.require_as_much_as(group.subject, given, f"creating {group.subject}, which policy files name,")
     work.touch(group.subject)
     work.record("create", "groups", group.name, members=new.members)
     _join(work, group, _users(work, new.members))

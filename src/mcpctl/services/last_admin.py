@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
@@ -16,22 +17,32 @@ from mcpctl.services.authorities import user_authority
 from mcpctl.store import policy_rules
 from mcpctl.store.schema import Group, Membership, User
 
+_BEING_KEPT: Final = "an admin is being kept"
+
 
 @contextmanager
 def kept(db: Db, policy: PolicyFiles) -> Iterator[None]:
     """Whatever is done inside must leave an enabled person who is admin without any deny, if there was one before.
 
     The refusal rolls back what was done. Where nobody is such an admin to begin with (policy files can say so), nothing is
-    refused here, or nobody could ever repair anything.
+    refused here, or nobody could ever repair anything. Of blocks within one another the outermost looks, so a batch is looked
+    at once, and may make one admin of another in any order.
 
     Raises:
         LastAdmin: nobody would be left.
     """
-    before = exists(db, policy)
-    yield
-    db.flush()
-    if before and not exists(db, policy):
-        raise LastAdmin("somebody enabled must stay admin of everything: make another admin first")
+    if db.info.get(_BEING_KEPT):
+        yield
+        db.flush()
+        return
+    before, db.info[_BEING_KEPT] = exists(db, policy), True
+    try:
+        yield
+        db.flush()
+        if before and not exists(db, policy):
+            raise LastAdmin("somebody enabled must stay admin of everything: make another admin first")
+    finally:
+        del db.info[_BEING_KEPT]
 
 
 def exists(db: Db, policy: PolicyFiles) -> bool:

@@ -33,6 +33,14 @@ SURE_AFTER: Final = 1.0
 may be in the other half. Who writes slower than that is told to write another file and rename it (docs/policies.md)."""
 
 
+LONGEST_UNREST: Final = 1.5
+"""Seconds that are waited for rest: who touches a file without end must not keep an edit of another from being read."""
+
+
+LONGEST_DOUBT: Final = 4.0
+"""The same where lines are gone."""
+
+
 class Wording(NamedTuple):
     """How the log speaks of a directory."""
 
@@ -81,6 +89,7 @@ class PolicyDirectory:
         self._refuse = refuse
         self._wording = wording
         self._seen: Fingerprint | None = None
+        self._unsure_since: float | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.findings: InvalidPolicy | None = None
@@ -109,7 +118,7 @@ class PolicyDirectory:
             self._seen = seen
             self._settle(findings)
             return
-        if self._fingerprint() != seen or (self._loses_lines(policy) and not self._stays(seen)):
+        if self._fingerprint() != seen or not self._is_sure_of(policy, seen):
             return  # it moved while it was being read: the next look begins anew
         if self._in_force is None or policy.digest != self._in_force.digest:
             try:
@@ -131,9 +140,17 @@ class PolicyDirectory:
             logger.error(self._wording.refused, self.path, findings.detail)
             self._refuse(findings)
 
-    def _loses_lines(self, policy: PolicyFiles) -> bool:
+    def _is_sure_of(self, policy: PolicyFiles, seen: Fingerprint) -> bool:
+        """Whether lines that are gone have been gone for long enough, or it has been waited for rest for long enough."""
         before = self._in_force
-        return before is not None and not (_said(before) <= _said(policy))
+        if before is None or _said(before) <= _said(policy):
+            self._unsure_since = None
+            return True
+        since = self._unsure_since = self._unsure_since or monotonic()
+        if not self._stays(seen) and monotonic() - since < LONGEST_DOUBT:
+            return False
+        self._unsure_since = None
+        return True
 
     def _stays(self, seen: Fingerprint) -> bool:
         """Whether nothing moves for as long as it takes to be sure."""
@@ -157,8 +174,8 @@ class PolicyDirectory:
                 self._stop.wait(LOOK_EVERY)
 
     def _wait_until_settled(self) -> None:
-        before = self._fingerprint()
-        while before != self._seen and not self._stop.wait(SETTLED_AFTER):
+        before, until = self._fingerprint(), monotonic() + LONGEST_UNREST
+        while before != self._seen and monotonic() < until and not self._stop.wait(SETTLED_AFTER):
             now = self._fingerprint()
             if now == before:
                 return
@@ -185,7 +202,8 @@ class PolicyDirectory:
             except OSError:
                 found.append((path.name, 0, 0, 0))
             else:
-                found.append((path.name, about.st_mtime_ns, about.st_size, about.st_ino))
+                # ctime: it moves with the rights, and when somebody puts mtime back.
+                found.append((path.name, about.st_ctime_ns, about.st_size, about.st_ino))
         return tuple(found)
 
 

@@ -57,27 +57,30 @@ def checked_words(action: str, resource: str, name: str) -> tuple[str, str, str]
     return action, resource, name
 
 
-def own_verdicts(asker: Principal, questions: Iterable[wire.Question], until: Until = "all") -> list[wire.Verdict]:
-    """The answers to questions about the asker itself; needs no database.
+def own_verdicts(
+    asker: Principal, questions: Iterable[wire.Question], revision: int, until: Until = "all"
+) -> list[wire.Verdict]:
+    """The answers to questions about the asker itself, as of ``revision``; needs no database.
 
     Raises:
         InvalidInput: a word of one is not of the vocabulary.
     """
     asked = [checked(question) for question in questions]
-    return [verdict(one) for one in until_one(until, (decide(asker.authority, *words) for words in asked))]
+    return [verdict(one, revision) for one in until_one(until, (decide(asker.authority, *words) for words in asked))]
 
 
-def own_verdict(asker: Principal, question: wire.Question) -> bytes:
-    """The answer about the asker itself, as JSON. Written once for each decision that is remembered.
+def own_verdict(asker: Principal, question: wire.Question, revision: int) -> bytes:
+    """The answer about the asker itself as of ``revision``, as JSON. Written once for each and each remembered decision.
 
     Raises:
         InvalidInput: a word of it is not of the vocabulary.
     """
     decision = decide(asker.authority, *checked(question))
-    written: bytes | None = decision.__dict__.get("written")
-    if written is None:
-        written = decision.__dict__["written"] = verdict(decision).model_dump_json(by_alias=True).encode()
-    return written
+    written: tuple[int, bytes] | None = decision.__dict__.get("written")
+    if written is None or written[0] != revision:
+        text = verdict(decision, revision).model_dump_json(by_alias=True).encode()
+        written = decision.__dict__["written"] = (revision, text)
+    return written[1]
 
 
 def until_one(until: Until, answers: Iterable[Decision]) -> Iterator[Decision]:
@@ -126,10 +129,10 @@ class Known:
         self._authorities[asker.subject] = asker.authority
 
     @classmethod
-    def only(cls, asker: Principal) -> Known:
-        """The asker alone, which takes no database."""
+    def only(cls, asker: Principal, revision: int) -> Known:
+        """The asker alone, as of ``revision``, which takes no database."""
         known = cls.__new__(cls)
-        known.revision, known._authorities = asker.authority.revision, {asker.subject: asker.authority}
+        known.revision, known._authorities = max(revision, asker.authority.revision), {asker.subject: asker.authority}
         known._words = None
         return known
 
@@ -154,7 +157,7 @@ def verdicts(known: Known, asker: Principal, questions: list[wire.Question], unt
         InvalidInput: a word of a question is not of the vocabulary.
     """
     asked = [(question.subject or asker.subject, *checked(question)) for question in questions]
-    return [verdict(one) for one in until_one(until, (known.decide(*words) for words in asked))]
+    return [verdict(one, known.revision) for one in until_one(until, (known.decide(*words) for words in asked))]
 
 
 def _authority(db: Db, policy: PolicyFiles, subject: str, now: float) -> Authority | None:
@@ -164,8 +167,8 @@ def _authority(db: Db, policy: PolicyFiles, subject: str, now: float) -> Authori
         return None
 
 
-def verdict(decision: Decision) -> wire.Verdict:
-    """A decision as it crosses the wire."""
+def verdict(decision: Decision, revision: int) -> wire.Verdict:
+    """A decision as it crosses the wire, as of ``revision``: what it was made from has not changed since it was made."""
     return wire.Verdict(
         allowed=decision.allowed,
         reason=decision.reason,
@@ -173,6 +176,6 @@ def verdict(decision: Decision) -> wire.Verdict:
         origin=decision.origin,
         via=decision.via,
         missing=[] if decision.allowed else [decision.question],
-        revision=decision.revision,
+        revision=max(revision, decision.revision),
         id=decision.id,
     )

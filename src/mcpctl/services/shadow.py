@@ -103,7 +103,7 @@ class Shadow:
                 asked.resource,
                 asked.name,
                 allowed=asked.allowed,
-                outcome="shadow",
+                outcome=audit.SHADOW,
                 reason=f"the candidate policy would {change} this: {answer.reason}",
                 decision=answer,
                 details=details,

@@ -247,12 +247,12 @@ def for_resource_servers(principal: Principal, revision: int) -> wire.ClientIntr
 
 
 def _scopes(authority: Authority) -> list[str]:
-    """What it may do now of all that its own lines name, and whether it may run each server of its project.
+    """What it may do now of all that its own lines and its owner's name, and what it may do with each server of its project.
 
     Every one of them has been asked about, so the owner of a token, its project and every deny are looked at.
     """
-    asked = {("run", "servers", server) for server in authority.attached}
-    for rule in authority.own.rules:
+    asked = {(action, "servers", server) for server in authority.attached for action in ACTIONS}
+    for rule in (*authority.own.rules, *(authority.owner.rules if authority.owner is not None else ())):
         resources = RESOURCES if rule.res == ANY else (rule.res,)
         actions = (*ACTIONS, *OPERATIONS) if rule.role == ADMIN else authority.own.roles.actions(rule.role)
         asked |= {(a, r, rule.name) for r in resources for a in actions if (a in OPERATIONS) == (r == OPERATIONS_RESOURCE)}

@@ -66,7 +66,7 @@ def create(work: Work, new: wire.NewUser, hashed: str | None = None) -> User:
     work.db.flush()
     # A database line for that name would be a leftover, and there are none: deleting a subject deletes its lines.
     given = authorities.allowed_bindings(authorities.user_slice(work.db, work.policy, user))
-    work.require_holding(given, f"creating {user.subject}, whom policy files name,")
+    work.require_as_much_as(user.subject, given, f"creating {user.subject}, whom policy files name,")
     work.touch(user.subject)
     work.record("create", "users", user.name, service=new.service)
     return user

@@ -18,6 +18,7 @@ from mcpctl.policy import ceiling
 from mcpctl.policy.bindings import Binding
 from mcpctl.policy.decision import Authority, Decision, decide
 from mcpctl.policy.files import PolicyFiles
+from mcpctl.policy.vocabulary import ANY, OPERATIONS_RESOURCE
 from mcpctl.services import audit
 from mcpctl.services.keyring import Keyring
 from mcpctl.services.principals import Principal
@@ -77,6 +78,29 @@ class Work:
             CeilingExceeded: with one line per missing right.
         """
         ceiling.require(self.authority, bindings, self.policy.roles, doing)
+
+    def require_as_much_as(self, whose: str, bindings: Iterable[Binding], doing: str) -> None:
+        """``require_holding`` where ``bindings`` are not what was asked for, but what somebody else holds.
+
+        Who that is was said; what they hold was not. So of what is missing a line names only what the actor may view, unless
+        it may view every definition, or ask about others, and so knows anyway.
+
+        Raises:
+            CeilingExceeded: with one line per missing right, as far as it may be told.
+        """
+        lacking = ceiling.missing(self.authority, bindings, self.policy.roles)
+        if not lacking:
+            return
+        told = [str(one) for one in lacking if self._may_be_told(one)]
+        kept = f"{len(lacking) - len(told)} that you may not see" if len(told) < len(lacking) else ""
+        said = "; ".join([*told, *([kept] if kept else [])])
+        why = f"{doing} needs all that goes with {whose}, and {self.actor.subject} does not hold"
+        raise CeilingExceeded(f"{why}: {said}", missing=told)
+
+    def _may_be_told(self, lacking: ceiling.Missing) -> bool:
+        if decide(self.authority, "view", "rbac") or decide(self.authority, "impersonate", OPERATIONS_RESOURCE):
+            return True
+        return lacking.name == ANY or bool(decide(self.authority, "view", lacking.resource, lacking.name))
 
     def require_all(self, asked: Iterable[tuple[str, str, str]], doing: str) -> None:
         """Go on only if the actor may do all of ``asked``, each an action, a resource and a name.

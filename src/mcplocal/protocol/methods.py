@@ -164,7 +164,7 @@ def _set_level(message: Incoming, client: ClientSide) -> str:
 
 def _text_of(message: Incoming, name: str) -> str | None:
     member = message.params.get(name)
-    return member.text if member is not None else None
+    return member.text if member is not None and member.value is not None else None
 
 
 def _state(message: Incoming) -> str | None:

@@ -33,7 +33,7 @@ def tool_result(answer: Answer, era: Era, id_text: str | None) -> str:
         Rejection: the upstream answered with a JSON-RPC error.
     """
     if answer.error is not None or answer.result is None:
-        raise _rejection(answer.error, id_text)
+        raise _rejection(answer.error, era, id_text)
     result = answer.result
     kind = result["resultType"].value if "resultType" in result else "complete"
     if kind == "input_required" and era is Era.MODERN:
@@ -79,10 +79,14 @@ def _meta(result: Members, era: Era) -> str | None:
     return write(kept | SERVER_META) if era is Era.MODERN else write(kept)
 
 
-def _rejection(error: RpcError | None, id_text: str | None) -> Rejection:
+def _rejection(error: RpcError | None, era: Era, id_text: str | None) -> Rejection:
     if error is None:
         return Rejection(wire.INTERNAL_ERROR, "the server gave no result", id_text=id_text)
     code = _CODES.get(error.code, error.code)
+    if code == wire.MISSING_CAPABILITY and era is Era.MODERN:  # what the server was told of the client is what it said
+        required = error.data.get("requiredCapabilities") if isinstance(error.data, dict) else None
+        data = {"requiredCapabilities": required if isinstance(required, dict) else {}}
+        return Rejection(code, error.message[:LONGEST_MESSAGE] or "a capability is missing", data=data, id_text=id_text)
     if code in _ABOUT_OUR_REQUEST or -32099 <= code <= -32020:
         return Rejection(wire.INTERNAL_ERROR, "the server could not make sense of the gateway's request", id_text=id_text)
     return Rejection(code, error.message[:LONGEST_MESSAGE] or "the server reports an error", id_text=id_text)
