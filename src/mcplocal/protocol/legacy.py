@@ -140,5 +140,6 @@ def settle_version(message: Incoming) -> str:
 
 def initialized_text(message: Incoming, version: str) -> str:
     """The response to ``initialize``."""
-    result = {"protocolVersion": version, "capabilities": {"tools": {"listChanged": True}}, "serverInfo": wire.IMPLEMENTATION}
+    capabilities = {**{what: {"listChanged": True} for what in wire.LIST_CHANGED}, "completions": {}}
+    result = {"protocolVersion": version, "capabilities": capabilities, "serverInfo": wire.IMPLEMENTATION}
     return result_text(message.id_text, write(result))
