@@ -116,8 +116,8 @@ class Discovery:
         Args:
             project: the project.
             family: of which things.
-            for_name: only servers that can have one of this exposed name are asked, and also waited for if they failed
-                before.
+            for_name: only servers that can have one of this exposed name are asked, and waited for even if they failed before,
+                unless another is known to have it.
         """
         waiting: dict[asyncio.Task[None], float] = {}
         for spec in project.servers:
@@ -128,12 +128,15 @@ class Discovery:
                 if not listing.is_due:
                     continue
                 flight = self.listings.begin(spec, kind)
-                if listing.version == 0 and (listing.failures == 0 or for_name is not None):
+                if listing.version == 0 and (listing.failures == 0 or self._is_missing(project, family, for_name)):
                     waiting[flight] = listing.asked_at + self._settings.list_timeout
         while waiting and (left := max(waiting.values()) - monotonic()) > 0:
             done, _ = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             waiting = {flight: until for flight, until in waiting.items() if flight not in done and until > monotonic()}
         return self._offered(project, family)
+
+    def _is_missing(self, project: ProjectServers, family: Family, name: str | None) -> bool:
+        return name is not None and self._offered(project, family).find(name) is None
 
     def known_offer(self, project: ProjectServers, family: Family) -> Offer | None:
         """What ``project`` offers as far as it is known, asking no server; ``None`` if nothing is known of the family."""

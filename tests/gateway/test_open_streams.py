@@ -314,7 +314,7 @@ def test_what_a_server_calls_changed_is_asked_again_and_passed_on(world: World) 
     assert endpoint.tools() == [f"{server}__echo"]
     with listening(endpoint, session) as lines:
         upstream.tools = [*upstream.tools, {"name": "new", "inputSchema": {"type": "object"}}]
-        upstream.says_changed = True
+        upstream.says_changed = ("tools",)
         assert endpoint.post(request("tools/call", {"name": f"{server}__echo", "arguments": {}}), session).status_code == 200
         until(lambda: told(lines) == 1, 4)
         assert endpoint.tools() == [f"{server}__echo", f"{server}__new"]
