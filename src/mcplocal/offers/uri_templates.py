@@ -110,7 +110,7 @@ class UriTemplate:
                     yield from self._beginning(one[:-1], letter)
 
     def _beginning(self, begin: str, letter: str) -> Iterator[str]:
-        """URIs that it matches and that begin with ``begin``."""
+        """URIs that begin with ``begin``: if it matches any, it matches some of these."""
         letters, places = _Letters(begin), 1
         for index, part in enumerate(self._parts):
             rest = _sample(self._parts[index + 1 :], letter)
@@ -119,10 +119,11 @@ class UriTemplate:
                     left = begin[place:]
                     if places >> place & 1 and part.startswith(left):
                         yield begin + part[len(left) :] + rest
-            elif letters.after(part, places) >> len(begin) & 1:
-                yield begin + rest
-                yield begin + letter + rest
+            else:
+                yield from (begin + more + rest for more in ("", letter, part.begins + letter))
             places = letters.after(part, places)
+            if not places:
+                return
 
 
 class _Letters:

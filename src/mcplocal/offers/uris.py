@@ -12,7 +12,7 @@ QUALIFIED: Final = "mcplocal://"
 
 _ENCODED: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]")
-_DOTS: Final = re.compile(r"(?:^|[/:])\.\.?(?:/|$)")
+_DOTS: Final = re.compile(r"(?:^|[/:])\.\.?(?:[/:]|$)")
 
 
 def askable(uri: str) -> str | None:
