@@ -78,6 +78,7 @@ class Discovery:
         self._listeners: list[Callable[[], None]] = []
         self._projects: dict[str, ProjectServers] = {}
         self._offers: Recent[tuple[Family, str, ToolNames, tuple[tuple[str, int], ...]], Offer] = Recent(1000)
+        self._current: dict[tuple[str, Family], tuple[ProjectServers, int, Offer]] = {}
         self._versions = 0
         self._fetching_projects: SingleFlight[str, ProjectServers] = SingleFlight()
         feed.on_change(self._forget)
@@ -153,6 +154,7 @@ class Discovery:
             except Exception:
                 self._projects.pop(name, None)
         servers = self.servers
+        self._current = {key: known for key, known in self._current.items() if key[0] in self._projects}
         self.listings.keep_only(servers)
         self._instances.keep_only(spec.name for spec in servers)
         self._pool.keep_only(servers)
@@ -163,6 +165,13 @@ class Discovery:
         await self.listings.stop()
 
     def _offered(self, project: ProjectServers, family: Family) -> Offer:
+        version = self.listings.version
+        known = self._current.get((project.project, family))
+        if known is None or known[0] is not project or known[1] != version:
+            known = self._current[project.project, family] = (project, version, self._made_of(project, family))
+        return known[2]
+
+    def _made_of(self, project: ProjectServers, family: Family) -> Offer:
         sources = [(spec, self.listings.of(spec, kind)) for spec in project.servers for kind in family.kinds]
         state = tuple((spec.digest, listing.version) for spec, listing in sources)
         key = (family, project.project, project.tool_names, state)

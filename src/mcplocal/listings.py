@@ -109,8 +109,14 @@ class Listings:
         for known in self._listings.values():
             for digest in [digest for digest in known if digest not in wanted]:
                 gone = known.pop(digest)
+                self._versions += 1
                 if gone.again is not None:
                     gone.again.cancel()
+
+    @property
+    def version(self) -> int:
+        """Another one whenever any list is another one."""
+        return self._versions
 
     async def stop(self) -> None:
         """End what is under way."""
