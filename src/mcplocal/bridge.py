@@ -31,7 +31,7 @@ FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
 """Seconds between two attempts to hear the session's stream."""
 
-LIST_CHANGED: Final = write({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+LISTS_CHANGED: Final = [write({"jsonrpc": "2.0", "method": method}) for method in wire.LIST_CHANGED.values()]
 
 
 class Bridge:
@@ -104,6 +104,7 @@ class Bridge:
         name = message.value(named_by) if named_by else None
         if isinstance(name, str):
             headers["Mcp-Name"] = encode(name)
+        if isinstance(name, str) and message.method == "tools/call":
             headers |= headers_for(self._param_headers.get(name, ()), message.value("arguments"))
         return {key: value for key, value in headers.items() if value.isprintable() and value.isascii()}
 
@@ -198,7 +199,8 @@ class Bridge:
         pause = FIRST_PAUSE
         while True:
             if again:
-                self._pipes.emit(LIST_CHANGED)  # nobody was listening meanwhile
+                for changed in LISTS_CHANGED:
+                    self._pipes.emit(changed)  # nobody was listening meanwhile
             again = True
             begun = monotonic()
             try:

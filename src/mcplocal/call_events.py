@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from mcpctl.policy.decision import Decision
 from mcplocal.gate import Caller
 from mcplocal.json_text import shown, write
-from mcplocal.names import ToolRef
+from mcplocal.names import Ref
 from mcplocal.recent import Recent
 from mcplocal.ulids import new_ulid
 
@@ -24,9 +24,9 @@ LONGEST_TOOL: Final = 512
 LONGEST_REASON: Final = 2000
 LONGEST_RULE: Final = 1000
 REMEMBERED: Final = 2048
-"""Callers and tools whose part of an event is kept."""
+"""Callers and what they call, whose part of an event is kept."""
 
-_Key = tuple[Caller, ToolRef, Decision]
+_Key = tuple[Caller, Ref, Decision]
 
 
 class CallEvents:
@@ -34,12 +34,13 @@ class CallEvents:
 
     def __init__(self) -> None:
         """Nothing is remembered."""
-        self._same: Recent[tuple[int, int, int], tuple[_Key, str]] = Recent(REMEMBERED)
+        self._same: Recent[tuple[int, str, int, int], tuple[_Key, str]] = Recent(REMEMBERED)
 
     def write(
         self,
         caller: Caller,
-        asked: ToolRef | str,
+        method: str,
+        asked: Ref | str,
         decision: Decision | None,
         outcome: CallOutcome,
         why: str | None,
@@ -54,7 +55,8 @@ class CallEvents:
 
         Args:
             caller: who called.
-            asked: the tool, or the name that was asked for where there is no such tool.
+            method: what was called.
+            asked: what it was about, or the name that was asked for where there is no such thing.
             decision: what was decided, if it came so far.
             outcome: what became of the call.
             why: a reason beside the decision's own.
@@ -64,39 +66,40 @@ class CallEvents:
             source: the client's address.
             request_id: of the HTTP request.
         """
-        if isinstance(asked, ToolRef) and decision is not None and decision.allowed and why is None and outcome != "refused":
-            same = self._remembered(caller, asked, decision)
+        if isinstance(asked, Ref) and decision is not None and decision.allowed and why is None and outcome != "refused":
+            same = self._remembered(caller, method, asked, decision)
         else:
-            same = _same(caller, asked, decision, why, refused=outcome == "refused")
+            same = _same(caller, method, asked, decision, why, refused=outcome == "refused")
         return (
             f'{{"id":"{new_ulid()}","at":"{now()}",{same},"durationMs":{took_ms:.2f},"requestBytes":{request_bytes},'
             f'"responseBytes":{response_bytes},"outcome":"{outcome}","source":{_text(source)},"requestId":{_text(request_id)}}}'
         )
 
-    def _remembered(self, caller: Caller, tool: ToolRef, decision: Decision) -> str:
+    def _remembered(self, caller: Caller, method: str, used: Ref, decision: Decision) -> str:
         # By identity: a decision is remembered by its authority, and comparing one takes as long as making the text. What is
         # kept holds on to all three, so no id can come to mean something else.
-        key = (id(caller), id(tool), id(decision))
+        key = (id(caller), method, id(used), id(decision))
         kept = self._same.get(key)
         if kept is None:
-            kept = self._same.keep(key, ((caller, tool, decision), _same(caller, tool, decision, None, refused=False)))
+            same = _same(caller, method, used, decision, None, refused=False)
+            kept = self._same.keep(key, ((caller, used, decision), same))
         return kept[1]
 
 
-def _same(caller: Caller, asked: ToolRef | str, decision: Decision | None, why: str | None, *, refused: bool) -> str:
+def _same(caller: Caller, method: str, asked: Ref | str, decision: Decision | None, why: str | None, *, refused: bool) -> str:
     """The members that do not change from call to call, without the braces."""
     identity = caller.identity
-    known = isinstance(asked, ToolRef)
-    reason = why or (decision.reason if decision is not None else "there is no such tool on this endpoint")
+    known = isinstance(asked, Ref)
+    reason = why or (decision.reason if decision is not None else "it was not decided about")
     members: dict[str, Any] = {
         "subject": identity.subject,
         "user": identity.user,
         "tokenName": identity.token_name,
         "tokenSha": identity.token_sha,
         "project": caller.project,
-        "server": asked.server if isinstance(asked, ToolRef) else None,
-        "tool": asked.tool if isinstance(asked, ToolRef) else shown(asked, LONGEST_TOOL),
-        "method": "tools/call",
+        "server": asked.server if isinstance(asked, Ref) else None,
+        "tool": f"{asked.mark}{asked.name}" if isinstance(asked, Ref) else shown(asked, LONGEST_TOOL),
+        "method": method,
         "allowed": known and bool(decision) and not refused,
         "reason": reason[:LONGEST_REASON],
         "rule": str(decision.rule)[:LONGEST_RULE] if decision is not None and decision.rule is not None else None,

@@ -28,6 +28,7 @@ from mcpctl.wire.gateway import SliceOf, Slices
 from mcpctl.wire.tokens import Introspection
 from mcplocal.control.control_plane import ControlPlane
 from mcplocal.control.policy_feed import Change, PolicyFeed
+from mcplocal.offers.entries import Entry
 from mcplocal.recent import Recent
 from mcplocal.settings import Settings
 from mcplocal.single_flight import SingleFlight
@@ -111,8 +112,26 @@ class Caller:
         return self.identity.token_name or self.identity.subject
 
     def may_run(self, asked: str) -> Decision:
-        """May this caller use what is called ``asked`` below ``servers``? Lists and calls ask this and nothing else."""
+        """May this caller use what is called ``asked`` below ``servers``? Whatever is listed or used is asked about here."""
         return decide(self.authority, "run", "servers", asked)
+
+    def may_use(self, entry: Entry) -> Decision:
+        """May this caller use ``entry``? Of a template: any URI at all that it matches, the answer being about that one.
+
+        A template is no name that a line could be about. So those URIs are asked about that the caller's lines name, as far
+        as the template matches them, and some that no line is likely to name.
+        """
+        if entry.template is None:
+            return self.may_run(entry.ref.asked)
+        below = f"{entry.ref.server}/{entry.ref.mark}"
+        slices = [part for part in (self.authority.own, self.authority.owner) if part is not None]
+        named = (rule.name[len(below) :] for part in slices for rule in part.rules if rule.name.startswith(below))
+        refused: Decision | None = None
+        for uri in entry.template.samples(named):
+            if decision := self.may_run(below + uri):
+                return decision
+            refused = refused or decision
+        return refused or self.may_run(entry.ref.asked)
 
 
 class Gate:

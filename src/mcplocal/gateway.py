@@ -48,7 +48,7 @@ class Gateway:
         self.feed = PolicyFeed(self.control_plane)
         self.gate = Gate(settings, self.control_plane, self.feed)
         journal, instances = Journal(), Instances()
-        self.pool = Pool(settings, lambda spec: self.discovery.invalidate(spec), journal.note)
+        self.pool = Pool(settings, lambda spec, said: self.discovery.listings.invalidate(spec, said), journal.note)
         self.discovery = Discovery(settings, self.control_plane, self.feed, self.pool, instances, journal)
         self.audit = AuditSpool(self.control_plane, settings.name, settings.state_dir)
         self.vigil = Vigil(self.feed, settings.trust_for)

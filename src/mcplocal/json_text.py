@@ -78,6 +78,7 @@ class _Rpc(msgspec.Struct):
 
 
 _rpc: Final = msgspec.json.Decoder(_Rpc)
+_objects: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _OPENED: Final = ("params", "result")
 
 
@@ -172,6 +173,15 @@ def read_rpc(text: str, *, unique: bool) -> Members:
         else:
             members[name] = Member(str(raw, "utf-8"), known)
     return members
+
+
+def read_objects(text: str) -> list[Members] | None:
+    """The members of each object of the list ``text`` is; ``None`` if it is not a list of objects."""
+    try:
+        found = _objects.decode(text)
+        return [{key: Member(str(raw, "utf-8")) for key, raw in one.items()} for one in found]
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
 
 
 def _of(known: Any, key: str) -> Any:

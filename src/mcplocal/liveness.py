@@ -125,9 +125,9 @@ class Liveness:
         check = spec.health_check
         try:
             if check is not None and check.tool is not None:
-                await self._discovery.check(spec, check.tool, check.arguments or {}, check.timeout_seconds)
+                await self._discovery.listings.check(spec, check.tool, check.arguments or {}, check.timeout_seconds)
             else:
-                await self._discovery.refresh(spec, check.timeout_seconds if check is not None else None)
+                await self._discovery.listings.refresh(spec, check.timeout_seconds if check is not None else None)
         except Exception:
             log.exception("a probe failed", server=spec.name)
         probe.answered = self._pool.answered(spec)  # its own answer is no traffic

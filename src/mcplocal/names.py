@@ -1,4 +1,4 @@
-"""What the tools of many servers are called on one endpoint, and the way back.
+"""What the tools and prompts of many servers are called on one endpoint, and the way back.
 
 An exposed name is ``<server>__<tool>`` (or ``<tool>`` in plain mode) and satisfies ``EXPOSED``, which every agent seen so
 far accepts. A name that does not is rewritten and ends in eight hex digits of the SHA-256 of what it stands for, always
@@ -14,45 +14,57 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Literal, NamedTuple
 
+from mcpctl.policy.names import BELOW_RULE
+
 EXPOSED: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LONGEST: Final = 64
 SEPARATOR: Final = "__"
+
+ASKABLE: Final = BELOW_RULE.removesuffix(", which may end in one *")
+"""What can be asked about below a server, in words."""
 
 ToolNames = Literal["prefixed", "plain"]
 
 _OUTSIDE: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
-class ToolRef(NamedTuple):
-    """A tool as the policy and its server know it."""
+class Ref(NamedTuple):
+    """A tool, prompt or resource as the policy knows it.
+
+    Attributes:
+        server: whose it is.
+        name: its name there; of a resource, its percent-normalized URI.
+        mark: what the policy puts before the name: nothing, ``PROMPT_MARK`` or ``RESOURCE_MARK``.
+    """
 
     server: str
-    tool: str
+    name: str
+    mark: str = ""
 
     @property
     def asked(self) -> str:
         """The name a decision about it is asked under, on the resource ``servers``."""
-        return f"{self.server}/{self.tool}"
+        return f"{self.server}/{self.mark}{self.name}"
 
 
 class Refused(NamedTuple):
-    """A tool that got no exposed name, and why."""
+    """What got no exposed name, and why."""
 
-    ref: ToolRef
+    ref: Ref
     reason: str
 
 
-def exposed_name(ref: ToolRef, mode: ToolNames) -> str:
+def exposed_name(ref: Ref, mode: ToolNames) -> str:
     """What ``ref`` is called on an endpoint. The same pair has the same name everywhere and always."""
-    plain = ref.tool if mode == "plain" else f"{ref.server}{SEPARATOR}{ref.tool}"
+    plain = ref.name if mode == "plain" else f"{ref.server}{SEPARATOR}{ref.name}"
     if EXPOSED.fullmatch(plain):
         return plain
-    digest = sha256("\0".join(ref if mode == "prefixed" else ("", ref.tool)).encode()).hexdigest()[:8]
+    digest = sha256("\0".join((ref.server if mode == "prefixed" else "", ref.name)).encode()).hexdigest()[:8]
     return f"{_OUTSIDE.sub('_', plain)[: LONGEST - 9]}_{digest}"
 
 
 def may_be_of(name: str, server: str, mode: ToolNames) -> bool:
-    """Whether a tool of ``server`` could be exposed as ``name``. Saves asking servers that cannot have it."""
+    """Whether something of ``server`` could be exposed as ``name``. Saves asking servers that cannot have it."""
     if mode == "plain":
         return True
     return name.startswith(_prefix(server))
@@ -63,16 +75,16 @@ def _prefix(server: str) -> str:
     return _OUTSIDE.sub("_", server + SEPARATOR)[: LONGEST - 9]
 
 
-class NameTable(Mapping[str, ToolRef]):
-    """Exposed name to tool, in the order of the servers and of their own lists.
+class NameTable(Mapping[str, Ref]):
+    """Exposed name to tool or prompt, in the order of the servers and of their own lists.
 
-    Where two tools would share a name (possible in plain mode), neither has it: a server added later must not take over
-    the name of another's tool.
+    Where two would share a name (possible in plain mode), neither has it: a server added later must not take over
+    the name of another's.
     """
 
-    def __init__(self, mode: ToolNames, tools: Iterable[ToolRef]) -> None:
-        claims: dict[str, list[ToolRef]] = {}
-        for ref in tools:
+    def __init__(self, mode: ToolNames, refs: Iterable[Ref]) -> None:
+        claims: dict[str, list[Ref]] = {}
+        for ref in refs:
             claims.setdefault(exposed_name(ref, mode), []).append(ref)
         self._refs = {name: refs[0] for name, refs in claims.items() if len(refs) == 1}
         self.refused: Sequence[Refused] = [
@@ -82,7 +94,7 @@ class NameTable(Mapping[str, ToolRef]):
             for ref in refs
         ]
 
-    def __getitem__(self, name: str) -> ToolRef:
+    def __getitem__(self, name: str) -> Ref:
         return self._refs[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(
         default_factory=lambda: platformdirs.user_cache_path("mcplocal"), description="where results are cached"
     )
-    list_ttl: Seconds = Field(default=300.0, description="how long a server's tool list is used before it is asked again")
+    list_ttl: Seconds = Field(default=300.0, description="how long a list of a server is used before it is asked again")
     list_retry: Seconds = Field(
         default=5.0, description="how long a server that failed is not asked again; doubles with each failure, up to list_ttl"
     )

@@ -43,6 +43,12 @@ SESSION_HEADER: Final = "mcp-session-id"
 NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """The parameter whose value ``Mcp-Name`` repeats, by method (2026-07-28, Streamable HTTP, Standard Headers)."""
 
+LIST_CHANGED: Final = {what: f"notifications/{what}/list_changed" for what in ("tools", "prompts", "resources")}
+"""By capability, what says that its lists have changed; that of resources is about their templates too."""
+COMPLETE: Final = "completion/complete"
+RESOURCE_NOT_FOUND: Final = -32002
+"""Before 2026-07-28; since then such a URI is an invalid parameter (SEP-2164)."""
+
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601

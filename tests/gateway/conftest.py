@@ -17,6 +17,7 @@ import pytest
 from mcpctl.demo import time_server
 from mcplocal.serve import build_app
 from mcplocal.settings import Settings, load
+from mcplocal.wire import NAMED_BY
 from tests import serving
 from tests.gateway.relay import Relay
 from tests.gateway.upstreams import MODERN, Upstream, served
@@ -65,8 +66,8 @@ class Endpoint:
         """A well-formed request of the modern era; ``headers`` (with ``_`` for ``-``) override its own."""
         params = {"_meta": META, **(params or {})}
         sent = {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
-        if "name" in params:
-            sent["Mcp-Name"] = str(params["name"])
+        if method in NAMED_BY and NAMED_BY[method] in params:
+            sent["Mcp-Name"] = str(params[NAMED_BY[method]])
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         return self.post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, sent)
 
@@ -76,9 +77,34 @@ class Endpoint:
 
     def tools(self) -> list[str]:
         """The names listed."""
-        answer = self.modern("tools/list")
+        return self.listed("tools/list", "name")
+
+    def listed(self, method: str, key: str) -> list[str]:
+        """What a list calls its entries."""
+        answer = self.modern(method)
         assert answer.status_code == 200, answer.text
-        return [tool["name"] for tool in answer.json()["result"]["tools"]]
+        (entries,) = [found for found in answer.json()["result"].values() if isinstance(found, list)]
+        return [entry[key] for entry in entries]
+
+    def prompts(self) -> list[str]:
+        """The names listed."""
+        return self.listed("prompts/list", "name")
+
+    def resources(self) -> list[str]:
+        """The URIs listed."""
+        return self.listed("resources/list", "uri")
+
+    def templates(self) -> list[str]:
+        """The templates listed."""
+        return self.listed("resources/templates/list", "uriTemplate")
+
+    def get(self, prompt: str, arguments: dict[str, Any] | None = None) -> httpx2.Response:
+        """A ``prompts/get`` of the modern era."""
+        return self.modern("prompts/get", {"name": prompt, "arguments": arguments or {}})
+
+    def read(self, uri: str) -> httpx2.Response:
+        """A ``resources/read`` of the modern era."""
+        return self.modern("resources/read", {"uri": uri})
 
     def as_(self, bearer: str | None) -> Endpoint:
         return Endpoint(self.http, self.url, bearer)

@@ -94,7 +94,7 @@ def test_a_client_that_never_said_it_can_answer_is_not_asked(world: World) -> No
     project = asking(world, "modern")
     endpoint = world.gateway().as_(project.token()["token"])
     text = call(endpoint, "legacy", f"{project.servers[0]}__elicit")
-    assert "The tool asks for input that your client did not say it can give." == text
+    assert "It asks for input that your client did not say it can give." == text
 
 
 def test_a_state_is_good_for_its_own_caller_and_tool_alone(world: World) -> None:

@@ -98,7 +98,7 @@ def test_both_eras_pass_at_any_time_and_the_end_of_input_is_the_end(world: World
         assert "2025-11-25" == running.ask(initialize())["result"]["protocolVersion"]
         running.say({"jsonrpc": "2.0", "method": "notifications/initialized"})
         assert [name] == [tool["name"] for tool in running.ask(request("tools/list", {}, 3))["result"]["tools"]]
-        assert -32601 == running.ask(request("prompts/list", {}, 4))["error"]["code"]
+        assert -32601 == running.ask(request("tasks/list", {}, 4))["error"]["code"]
         assert -32602 == running.ask(modern("tools/call", 5, name="nothing", arguments={}))["error"]["code"]
         assert -32700 == running.ask("{")["error"]["code"]
         assert -32600 == running.ask("[]")["error"]["code"]

@@ -158,7 +158,7 @@ def test_a_line_written_into_a_policy_file_by_hand_is_enforced_by_a_running_gate
     until(lambda: world.control.nobody.get("//readyz").json()["policy"] == "last-good")
     assert endpoint.tools() == [], "the last good one is in force"
     file.unlink()
-    until(lambda: endpoint.tools() == [f"{server}__echo"])
+    until(lambda: endpoint.tools() == [f"{server}__echo"], 4)
 
 
 def test_a_server_detached_from_the_project_disappears_at_once(world: World) -> None:

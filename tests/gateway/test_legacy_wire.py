@@ -46,7 +46,8 @@ def test_the_version_asked_for_is_spoken_and_another_is_offered_ours(endpoint: E
     for asked, spoken in [(version, version) for version in VERSIONS] + [("1999-01-01", VERSIONS[-1]), (MODERN, VERSIONS[-1])]:
         answer = endpoint.post(initialize(asked))
         assert (200, spoken) == (answer.status_code, answer.json()["result"]["protocolVersion"])
-        assert {"tools": {"listChanged": True}, "logging": {}} == answer.json()["result"]["capabilities"]
+        changing = {what: {"listChanged": True} for what in ("tools", "prompts", "resources")}
+        assert {**changing, "completions": {}, "logging": {}} == answer.json()["result"]["capabilities"]
         session = answer.headers["mcp-session-id"]
         assert len(session) >= 32
         assert all(0x21 <= ord(character) <= 0x7E for character in session)
@@ -63,8 +64,9 @@ def test_in_a_session_requests_are_answered_with_200_and_their_errors_inside(end
         (request("tools/call", {"arguments": {}}), -32602),
         (request("tools/call", {"name": name, "arguments": []}), -32602),
         (request("tools/list", {"cursor": "x"}), -32602),
-        (request("prompts/list"), -32601),
-        (request("resources/list"), -32601),
+        (request("prompts/list"), None),
+        (request("resources/list"), None),
+        (request("resources/subscribe", {"uri": "a:b"}), -32601),
         (request("logging/setLevel", {"level": "info"}), None),
         (request("logging/setLevel", {"level": "loud"}), -32602),
         (request("server/discover"), -32601),

@@ -56,7 +56,7 @@ ENVELOPES = {
         400,
         -32022,
     ),
-    "the method is unknown": (listing(method="prompts/list"), {**HEADERS, "Mcp-Method": "prompts/list"}, 404, -32601),
+    "the method is unknown": (listing(method="tasks/list"), {**HEADERS, "Mcp-Method": "tasks/list"}, 404, -32601),
     "the method is of the other era": (listing(method="ping"), {**HEADERS, "Mcp-Method": "ping"}, 404, -32601),
     "initialize carries an envelope": (listing(method="initialize"), {**HEADERS, "Mcp-Method": "initialize"}, 404, -32601),
     "the cursor is bogus": (listing() | {"params": {"_meta": META, "cursor": "x"}}, HEADERS, 400, -32602),
@@ -115,7 +115,7 @@ def test_the_name_header_repeats_the_name(endpoint: Endpoint) -> None:
 def test_discover_says_what_the_gateway_is(endpoint: Endpoint) -> None:
     result = endpoint.modern("server/discover").json()["result"]
     assert [MODERN] == result["supportedVersions"]
-    assert {"tools": {}, "logging": {}} == result["capabilities"]
+    assert {"tools": {}, "prompts": {}, "resources": {}, "completions": {}, "logging": {}} == result["capabilities"]
     assert ("complete", "private") == (result["resultType"], result["cacheScope"])
     assert isinstance(result["ttlMs"], int)
     assert result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"] == "mcplocal"

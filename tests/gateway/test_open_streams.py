@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.gateway.conftest import META, Endpoint, Project, World
 from tests.gateway.test_legacy_wire import open_session, request
 from tests.gateway.test_story import until
 from tests.gateway.test_upstreams import result
-from tests.gateway.upstreams import MODERN, Upstream
+from tests.gateway.upstreams import MODERN, Upstream, prompt, resource, template
 from tests.serving import made
 
 SLOW = 20.0
@@ -314,10 +315,49 @@ def test_what_a_server_calls_changed_is_asked_again_and_passed_on(world: World) 
     assert endpoint.tools() == [f"{server}__echo"]
     with listening(endpoint, session) as lines:
         upstream.tools = [*upstream.tools, {"name": "new", "inputSchema": {"type": "object"}}]
-        upstream.says_changed = True
+        upstream.says_changed = ("tools",)
         assert endpoint.post(request("tools/call", {"name": f"{server}__echo", "arguments": {}}), session).status_code == 200
         until(lambda: told(lines) == 1, 4)
         assert endpoint.tools() == [f"{server}__echo", f"{server}__new"]
+
+
+def test_a_session_hears_of_the_prompts_and_resources_that_somebody_has_asked_for(world: World) -> None:
+    upstream = world.upstream(as_stream=0, prompts=[prompt("old")], resources=[resource("old:1")])
+    project = world.project(up=upstream)
+    server = project.servers[0]
+    endpoint = world.gateway().as_(project.token()["token"])
+    session = open_session(endpoint)
+    with listening(endpoint, session) as lines:
+        assert (1, 1, []) == (len(endpoint.prompts()), len(endpoint.resources()), endpoint.templates())
+        time.sleep(0.5)
+        assert not any("list_changed" in line for line in lines)  # what nobody had seen has not changed
+        upstream.prompts, upstream.templates = [prompt("new")], [template("new:{x}")]
+        upstream.says_changed = ("prompts", "resources")
+        assert endpoint.call(f"{server}__echo").status_code == 200
+        until(lambda: sum("prompts/list_changed" in line for line in lines) == 1, 4)
+        until(lambda: sum("resources/list_changed" in line for line in lines) == 1, 4)
+        assert [f"{server}__new"] == endpoint.prompts()
+        assert ["new:{x}"] == endpoint.templates()
+        assert told(lines) == 0
+
+
+@pytest.mark.parametrize("lose", [revoked, narrowed, detached])
+def test_a_read_under_way_ends_within_a_second_of_its_right(world: World, lose: Callable[..., None]) -> None:
+    upstream = world.upstream(resources=[], templates=[template("a:{x}")])
+    project = world.project(up=upstream)
+    token = owned(project)
+    endpoint = world.gateway().as_(token["token"])
+    assert "contents" in result(endpoint.read("a:1"))
+    upstream.delay = SLOW
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(endpoint.read, "a:1")
+        until(lambda: len(upstream.calls("resources/read")) == 2, 5)
+        lost = time.monotonic()
+        lose(project, token, endpoint)
+        error = reading.result(10).json()["error"]
+    assert time.monotonic() - lost < 1.5
+    assert (-32602, True) == (error["code"], error["message"].startswith("Unknown resource"))
+    until(lambda: upstream.gone == 1, 3)
 
 
 @pytest.mark.parametrize("lose", [revoked, deleted, rotated])

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcplocal.event_stream import EventReader, EventTooLong, one_line, write_event
+from mcplocal.offers.kinds import TOOL
 from mcplocal.param_headers import InvalidSchema, ParamHeader, annotated, decode, encode, headers_for, mismatch
 from mcplocal.recent import Recent
-from mcplocal.tools import judge
 from mcplocal.wire import Era
 
 
@@ -82,14 +82,14 @@ def test_a_schema_without_end_is_not_offered() -> None:
     deep: Any = {"type": "object"}
     for _ in range(5000):
         deep = schema(a=deep)
-    tools, dropped = judge("s", [{"name": "deep", "inputSchema": deep}, {"name": "fine", "inputSchema": schema()}])
-    assert ["fine"] == [tool.ref.tool for tool in tools]
+    tools, dropped = TOOL.judge("s", [{"name": "deep", "inputSchema": deep}, {"name": "fine", "inputSchema": schema()}])
+    assert ["fine"] == [tool.ref.name for tool in tools]
     assert ["deep"] == [tool.name for tool in dropped]
 
 
 def test_what_a_tool_carries_beyond_the_known_is_passed_on() -> None:
     raw = {"name": "a", "inputSchema": schema(), "vendor": {"x": [1.5, None]}, "annotations": {"readOnlyHint": True, "new": 1}}
-    (tool,), dropped = judge("s", [raw])
+    (tool,), dropped = TOOL.judge("s", [raw])
     assert dropped == ()
     assert '"vendor":{"x":[1.5,null]}' in tool.listed_as("s__a", Era.MODERN)
     assert tool.listed_as("s__a", Era.LEGACY).startswith('{"name":"s__a","inputSchema"')

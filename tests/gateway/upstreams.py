@@ -30,6 +30,37 @@ def tool(name: str, **members: Any) -> dict[str, Any]:
     return {"name": name, "inputSchema": {"type": "object"}, **members}
 
 
+def prompt(name: str, **members: Any) -> dict[str, Any]:
+    """A prompt as a server lists it."""
+    return {"name": name, **members}
+
+
+def resource(uri: str, **members: Any) -> dict[str, Any]:
+    """A resource as a server lists it."""
+    return {"uri": uri, "name": uri.rpartition("/")[2], **members}
+
+
+def template(text: str, **members: Any) -> dict[str, Any]:
+    """A resource template as a server lists it."""
+    return {"uriTemplate": text, "name": "template", **members}
+
+
+def got(params: dict[str, Any]) -> str:
+    """A prompt that says what it was asked with."""
+    said = {"type": "text", "text": json.dumps(params.get("arguments"))}
+    return json.dumps({"messages": [{"role": "user", "content": said}]})
+
+
+def read(params: dict[str, Any]) -> str:
+    """A resource that says its own URI."""
+    return json.dumps({"contents": [{"uri": params["uri"], "text": f"text of {params['uri']}"}]})
+
+
+def completed(params: dict[str, Any]) -> str:
+    """A completion of what was begun."""
+    return json.dumps({"completion": {"values": [params["argument"]["value"] + "st"], "total": 1}})
+
+
 @dataclass
 class Seen:
     """One request as it arrived."""
@@ -46,12 +77,17 @@ class Upstream:
     Attributes:
         era: ``modern`` or ``legacy``.
         tools: what it lists.
+        prompts: likewise; ``None`` if it does not declare any.
+        resources: likewise.
+        templates: likewise; what it declares is resources.
+        answers: makes the raw result of each of the other methods that use something; a number is an error's code.
+        declares: capabilities it declares beside.
         answer: makes the raw result (JSON text) of a ``tools/call``.
         delay: seconds before any answer.
         fail: HTTP status to answer everything with.
         as_stream: answer calls as an event stream, with this many progress notifications before the result.
         drip: answer calls with progress for ever, this many seconds apart.
-        says_changed: say before the result of a streamed call that the tools have changed.
+        says_changed: say before the result of a streamed call that these lists have changed.
     """
 
     era: str = "modern"
@@ -63,7 +99,7 @@ class Upstream:
     fail: int | None = None
     as_stream: int | None = None
     drip: float | None = None
-    says_changed: bool = False
+    says_changed: tuple[str, ...] = ()
     list_members: dict[str, Any] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
@@ -71,14 +107,25 @@ class Upstream:
     forgets_with: int = 404
     call_error: int | None = None
     pages: int = 1
+    prompts: list[Any] | None = None
+    resources: list[Any] | None = None
+    templates: list[Any] = field(default_factory=list)
+    answers: dict[str, Callable[[dict[str, Any]], str | int]] = field(
+        default_factory=lambda: {"prompts/get": got, "resources/read": read, "completion/complete": completed}
+    )
+    declares: dict[str, Any] = field(default_factory=dict)
 
     def methods(self) -> list[str]:
         """The JSON-RPC methods seen so far, in order."""
         return [one.body.get("method", one.method) for one in self.seen]
 
-    def calls(self) -> list[Seen]:
+    def calls(self, method: str = "tools/call") -> list[Seen]:
         """The calls seen so far."""
-        return [one for one in self.seen if one.body.get("method") == "tools/call"]
+        return [one for one in self.seen if one.body.get("method") == method]
+
+    def _has(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"tools": {}, **self.declares}
+        return found | {what: {} for what in ("prompts", "resources") if getattr(self, what) is not None}
 
     def app(self) -> ASGIApp:
         return Starlette(routes=[Route("/mcp", self._serve, methods=["GET", "POST", "DELETE"])])
@@ -117,7 +164,7 @@ class Upstream:
             self.sessions.add(session)
             result = {
                 "protocolVersion": "2025-06-18",
-                "capabilities": {"tools": {}},
+                "capabilities": self._has(),
                 "serverInfo": {"name": "u", "version": "1"},
             }
             return _json(body, json.dumps(result), {"mcp-session-id": session})
@@ -131,13 +178,21 @@ class Upstream:
     def _result(self, body: dict[str, Any], members: dict[str, Any]) -> Response:
         match body["method"]:
             case "server/discover":
-                found = {"supportedVersions": [MODERN], "capabilities": {"tools": {}}, **members}
+                found = {"supportedVersions": [MODERN], "capabilities": self._has(), **members}
                 return _json(body, json.dumps(found))
             case "tools/list":
-                page = int(body.get("params", {}).get("cursor") or 0)
-                listed = self.tools[page :: self.pages]
-                following = {"nextCursor": str(page + 1)} if page + 1 < self.pages else {}
-                return _json(body, json.dumps({"tools": listed, **members, **following, **self.list_members}))
+                return self._list(body, "tools", self.tools, members)
+            case "prompts/list" if self.prompts is not None:
+                return self._list(body, "prompts", self.prompts, members)
+            case "resources/list" if self.resources is not None:
+                return self._list(body, "resources", self.resources, members)
+            case "resources/templates/list" if self.resources is not None:
+                return self._list(body, "resourceTemplates", self.templates, members)
+            case method if method in self.answers:
+                answer = self.answers[method](body["params"])
+                if isinstance(answer, int):
+                    return _error(body, answer, 400 if self.era == "modern" else 200)
+                return _json(body, answer) if self.as_stream is None else self._stream(body, answer)
             case "tools/call" if self.call_error is not None:
                 return _error(body, self.call_error, 400)
             case "tools/call" if self.drip is not None:
@@ -147,6 +202,11 @@ class Upstream:
                 return _json(body, text) if self.as_stream is None else self._stream(body, text)
             case _:
                 return _error(body, -32601, 404 if self.era == "modern" else 200)
+
+    def _list(self, body: dict[str, Any], member: str, entries: list[Any], members: dict[str, Any]) -> Response:
+        page = int(body.get("params", {}).get("cursor") or 0)
+        following = {"nextCursor": str(page + 1)} if page + 1 < self.pages else {}
+        return _json(body, json.dumps({member: entries[page :: self.pages], **members, **following, **self.list_members}))
 
     async def _dripping(self, body: dict[str, Any], pause: float) -> AsyncIterator[str]:
         token = body["params"].get("_meta", {}).get("progressToken")
@@ -167,8 +227,7 @@ class Upstream:
             if token is not None
         ]
         lines = [json.dumps(event) for event in events]
-        if self.says_changed:
-            lines.append('{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}')
+        lines += [json.dumps({"jsonrpc": "2.0", "method": f"notifications/{what}/list_changed"}) for what in self.says_changed]
         lines.append(f'{{"jsonrpc":"2.0","id":{json.dumps(body["id"])},"result":{text}}}')
         return Response("".join(f"event: message\ndata: {line}\n\n" for line in lines), media_type="text/event-stream")
 

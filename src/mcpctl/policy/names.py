@@ -85,6 +85,11 @@ def is_prompt_name(text: str) -> bool:
     return _BELOW.fullmatch(text) is not None
 
 
+def is_resource_uri(text: str) -> bool:
+    """Whether a resource of this URI, which is percent-normalized, can be asked about."""
+    return _BELOW.fullmatch(text) is not None
+
+
 def check_bound_name(resource: str, text: str, role: str = "") -> str:
     """``text`` if a binding on ``resource`` may name it: a name of that kind, ``*``, or something below a server.
 

@@ -19,7 +19,7 @@ LONGEST_DETAIL = 1000
 class Instance:
     """One server as this gateway reaches it.
 
-    ``DEGRADED`` serves from an older tool list or lost some tools; ``UNREACHABLE`` gives no answer; ``ERROR`` will give
+    ``DEGRADED`` serves from an older list or lost some entries; ``UNREACHABLE`` gives no answer; ``ERROR`` will give
     none until somebody changes something.
     """
 

@@ -40,7 +40,7 @@ from mcplocal.protocol.exchange import (
 )
 from mcplocal.protocol.legacy import Session, Sessions, client_of, initialized_text, settle_version
 from mcplocal.protocol.listening import Listening
-from mcplocal.protocol.methods import Circumstances, Methods
+from mcplocal.protocol.methods import FORWARDED, Circumstances, Methods
 from mcplocal.protocol.origin import Addressed
 from mcplocal.protocol.resource_metadata import ResourceMetadata
 from mcplocal.protocol.slowdown import Slowdown
@@ -164,7 +164,7 @@ class Endpoint:
         await send_nothing(request, 204)
 
     async def _listen(self, request: Request, caller: Caller, renew: Renew) -> None:
-        """The stream of a session: it says when the list of tools has changed. A newer one takes its place."""
+        """The stream of a session: it says when a list has changed. A newer one takes its place."""
         session = self._own_session(request, caller)
         if not accepts(request, MEDIA_TYPE):
             raise NotAcceptable("accept text/event-stream")
@@ -192,7 +192,7 @@ class Endpoint:
                 session.listening = None
 
     async def _answer(self, request: Request, message: Incoming, how: Circumstances, session: Session | None) -> None:
-        if message.method != "tools/call":
+        if message.method not in FORWARDED:
             try:
                 return await send_json(request, 200, await self._methods.answer(message, how))
             except Rejection as rejection:

@@ -150,6 +150,6 @@ def client_of(message: Incoming) -> ClientSide:
 
 def initialized_text(message: Incoming, version: str) -> str:
     """The response to ``initialize``."""
-    capabilities = {"tools": {"listChanged": True}, "logging": {}}
+    capabilities = {**{what: {"listChanged": True} for what in wire.LIST_CHANGED}, "completions": {}, "logging": {}}
     result = {"protocolVersion": version, "capabilities": capabilities, "serverInfo": wire.IMPLEMENTATION}
     return result_text(message.id_text, write(result))

@@ -1,7 +1,8 @@
-"""Telling a client of the handshake era that its list of tools has changed: the stream it opens with GET, or its pipe.
+"""Telling a client of the handshake era that a list of it has changed: the stream it opens with GET, or its pipe.
 
-What a client hears is about its own list, as its rights are now. The rights of whoever listens are watched as those of a call
-are, and the stream ends with them.
+What a client hears is about its own lists, as its rights are now. Tools are asked for so that there is something to compare;
+prompts and resources are compared as far as somebody has asked for them, as nobody else has a list of them. The rights of
+whoever listens are watched as those of a call are, and the stream ends with them.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from mcpctl.errors import Problem
+from mcplocal import wire
 from mcplocal.gate import Caller
 from mcplocal.gateway import Gateway
 from mcplocal.json_text import write
-from mcplocal.router import Renew, UpstreamError
+from mcplocal.offers.kinds import FAMILIES, TOOL, TOOLS, Family
+from mcplocal.router import Renew
+from mcplocal.uses import UpstreamError
 from mcplocal.vigil import Watched
 from mcplocal.wire import Era
 
-LIST_CHANGED: Final = write({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+LIST_CHANGED: Final = {what: write({"jsonrpc": "2.0", "method": method}) for what, method in wire.LIST_CHANGED.items()}
+"""By capability, the notification."""
 
 SIGN_OF_LIFE: Final = 10.0
 """Seconds between signs of life on a stream that has nothing to say."""
@@ -28,13 +33,13 @@ SETTLE: Final = 0.1
 
 
 class Listening:
-    """Compares a caller's list with what it was, whenever it may have changed."""
+    """Compares a caller's lists with what they were, whenever they may have changed."""
 
     def __init__(self, gateway: Gateway, caller: Caller, renew: Renew, tell: Callable[[str | None], Awaitable[None]]) -> None:
         """Listen for ``caller``.
 
         Args:
-            gateway: whose list.
+            gateway: whose lists.
             caller: who listens; ``renew`` makes sure of it again.
             renew: see there.
             tell: takes a notification to the client, or ``None`` as a sign of life.
@@ -61,7 +66,7 @@ class Listening:
             gateway.vigil.end(self._watched)
 
     async def _follow(self) -> None:
-        known = await self._list()
+        known = {family: await self._list(family) for family in FAMILIES}
         while not self._ended:
             try:
                 await asyncio.wait_for(self._wake.wait(), SIGN_OF_LIFE)
@@ -70,18 +75,23 @@ class Listening:
                 continue
             await asyncio.sleep(0 if self._ended else SETTLE)
             self._wake.clear()
-            listed = None if self._ended else await self._list()
-            if listed is not None and listed != known:
-                known = listed
-                await self._tell(LIST_CHANGED)
+            for family in FAMILIES:
+                listed = None if self._ended else await self._list(family)
+                if listed is not None and listed != known[family]:
+                    # Who has never been told of a list has none that could have changed, but tools are told of from the start.
+                    had, known[family] = known[family], listed
+                    if had is not None or family is TOOLS:
+                        await self._tell(LIST_CHANGED[family.capability])
 
-    async def _list(self) -> str | None:
-        """The list as it is now; ``None`` if nobody can say, or the caller is nobody any more."""
-        watched = self._watched
+    async def _list(self, family: Family) -> str | None:
+        """The lists as they are now; ``None`` if nobody can say, or the caller is nobody any more."""
+        watched, router = self._watched, self._gateway.router
         try:
             if watched.caller.authority.superseded:
                 watched.caller = await watched.renew()
-            return await self._gateway.router.list_tools(watched.caller, watched.renew, Era.LEGACY)
+            if family is TOOLS:
+                return await router.list(watched.caller, watched.renew, family, TOOL, Era.LEGACY)
+            return await router.known_list(watched.caller, watched.renew, family, Era.LEGACY)
         except UpstreamError:
             return None
         except Problem:

@@ -7,27 +7,44 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mcpctl.errors import Problem
-from mcplocal import wire
+from mcplocal import input_rounds, wire
 from mcplocal.client_side import LEVELS, Ask, ClientSide
 from mcplocal.gate import Caller
 from mcplocal.json_text import Members, write, write_object
+from mcplocal.offers.kinds import FAMILIES, PROMPTS, RESOURCES, Family, Kind
+from mcplocal.offers.uris import qualified, server_of
 from mcplocal.protocol.envelope import Incoming, Rejection, notification_text, result_text
-from mcplocal.protocol.translate import SERVER_META, SERVER_META_TEXT, progress_params, text_result, tool_result
-from mcplocal.router import HeaderMismatch, InvalidInputResponse, Renew, Router, ToolCall, UnknownTool, UpstreamError
+from mcplocal.protocol.translate import (
+    GOOD_FOR_MS,
+    SERVER_META,
+    SERVER_META_TEXT,
+    Rename,
+    not_found_code,
+    progress_params,
+    result_of,
+    text_result,
+)
+from mcplocal.router import Renew, Router
 from mcplocal.upstream.answers import Notify
+from mcplocal.uses import FAMILY_OF, HeaderMismatch, InvalidInputResponse, Unknown, UpstreamError, Use
 from mcplocal.wire import Era
 
-LIST_GOOD_FOR_MS: Final = 1000
-"""How long a modern client may use a list: as long as a revocation takes at most."""
+LISTS: Final[Mapping[str, tuple[Family, Kind]]] = {kind.method: (family, kind) for family in FAMILIES for kind in family.kinds}
 
-NOT_FORWARDED: Final = frozenset(("name", wire.META, "task", "inputResponses", "requestState"))
-"""Parameters of ``tools/call`` that stay on this hop: the exposed name, and those of flows the gateway does not relay."""
+REFERENCES: Final = {"ref/prompt": PROMPTS, "ref/resource": RESOURCES}
+"""What a completion may be about."""
+
+FORWARDED: Final = frozenset((*FAMILY_OF, wire.COMPLETE))
+"""The methods that a server answers, which may take its time."""
+
+NOT_FORWARDED: Final = frozenset((wire.META, "task", input_rounds.RESPONSES, input_rounds.STATE))
+"""Parameters that do not travel as they are, beside the name or reference."""
 
 DISCOVERED: Final = write(
     {
         "resultType": "complete",
         "supportedVersions": [wire.MODERN_VERSION],
-        "capabilities": {"tools": {}, "logging": {}},
+        "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "completions": {}, "logging": {}},
         "ttlMs": 60_000,
         "cacheScope": "private",
         wire.META: SERVER_META,
@@ -84,10 +101,10 @@ class Methods:
                     result = "{}"
                 case "logging/setLevel" if how.era is Era.LEGACY:
                     result = _set_level(message, how.client)
-                case "tools/list":
+                case method if method in FORWARDED:
+                    result = await self._use(message, how)
+                case method if method in LISTS:
                     result = await self._list(message, how)
-                case "tools/call":
-                    result = await self._call(message, how)
                 case other:
                     raise _no_method(other, how.era, message.id_text)
         except Problem as problem:
@@ -97,48 +114,90 @@ class Methods:
     async def _list(self, message: Incoming, how: Circumstances) -> str:
         if message.value("cursor") is not None:
             raise Rejection(wire.INVALID_PARAMS, "invalid cursor: the list has one page", id_text=message.id_text)
+        family, kind = LISTS[message.method]
         try:
-            tools = await self._router.list_tools(how.caller, how.renew, how.era)
+            listed = await self._router.list(how.caller, how.renew, family, kind, how.era)
         except UpstreamError as error:
             raise Rejection(wire.INTERNAL_ERROR, str(error), id_text=message.id_text) from None
         if how.era is Era.LEGACY:
-            return f'{{"tools":{tools}}}'
-        hints = f'"ttlMs":{LIST_GOOD_FOR_MS},"cacheScope":"private","_meta":{SERVER_META_TEXT}'
-        return f'{{"resultType":"complete","tools":{tools},{hints}}}'
+            return f'{{"{kind.member}":{listed}}}'
+        hints = f'"ttlMs":{GOOD_FOR_MS},"cacheScope":"private","_meta":{SERVER_META_TEXT}'
+        return f'{{"resultType":"complete","{kind.member}":{listed},{hints}}}'
 
-    async def _call(self, message: Incoming, how: Circumstances) -> str:
-        name, arguments = message.value("name"), message.value("arguments")
-        if not isinstance(name, str):
-            raise Rejection(wire.INVALID_PARAMS, "tools/call needs the name of a tool", id_text=message.id_text)
-        if "arguments" in message.params and not isinstance(arguments, dict):
-            raise Rejection(wire.INVALID_PARAMS, "the arguments of a tool are an object", id_text=message.id_text)
-        call = ToolCall(
-            name=name,
-            params={key: member.text for key, member in message.params.items() if key not in NOT_FORWARDED},
-            arguments=arguments,
-            meta=_forwarded(message.meta),
-            headers=how.headers,
-            notify=_relay(message, how),
-            wants_progress=_progress_token(message) is not None,
-            client=how.client,
-            ask=how.ask,
-            relays_input=how.era is Era.MODERN,
-            input_responses=_text_of(message, "inputResponses"),
-            request_state=_state(message),
-            holder=how.holder,
-            size=message.size,
-            source=how.source,
-            request_id=how.request_id,
-        )
+    async def _use(self, message: Incoming, how: Circumstances) -> str:
+        use = _use_of(message, how)
         try:
-            answer = await self._router.call_tool(how.caller, how.renew, call)
-        except (UnknownTool, InvalidInputResponse) as error:
+            answer = await self._router.use(how.caller, how.renew, use)
+        except Unknown as error:
+            is_read = message.method == "resources/read"
+            code, data = (not_found_code(how.era), {"uri": use.name}) if is_read else (wire.INVALID_PARAMS, None)
+            raise Rejection(code, str(error), data=data, id_text=message.id_text) from None
+        except InvalidInputResponse as error:
             raise Rejection(wire.INVALID_PARAMS, str(error), id_text=message.id_text) from None
         except HeaderMismatch as error:
             raise Rejection(wire.HEADER_MISMATCH, str(error), id_text=message.id_text) from None
         except UpstreamError as error:
+            if message.method != "tools/call":
+                raise Rejection(wire.INTERNAL_ERROR, str(error), id_text=message.id_text) from None
             return text_result(str(error), how.era)
-        return tool_result(answer, how.era, message.id_text)
+        return result_of(message.method, answer, how.era, message.id_text, _rename(use))
+
+
+def _rename(use: Use) -> Rename | None:
+    """What makes the URIs in a resource those by which the client reads its server's: it asked in the form that says so."""
+    to = server_of(use.name) if use.method == "resources/read" else None
+    if to is None:
+        return None
+    server, asked = to[0], use.name
+    return lambda uri: uri if uri == asked else qualified(server, uri)
+
+
+def _use_of(message: Incoming, how: Circumstances) -> Use:
+    """What a request asks for.
+
+    Raises:
+        Rejection: it does not say what, or with arguments that are none.
+    """
+    reference: Any = None
+    if message.method == wire.COMPLETE:
+        reference = message.value("ref")
+        kind = reference.get("type") if isinstance(reference, dict) else None
+        family = REFERENCES.get(kind) if isinstance(kind, str) else None
+        if family is None:
+            text = "completion/complete needs a ref of type ref/prompt or ref/resource"
+            raise Rejection(wire.INVALID_PARAMS, text, id_text=message.id_text)
+        name = reference.get(family.key)
+    else:
+        family = FAMILY_OF[message.method]
+        name = message.value(family.key)
+    arguments = message.value("arguments")
+    if not isinstance(name, str):
+        text = f"{message.method} needs the {family.key} of a {family.word}"
+        raise Rejection(wire.INVALID_PARAMS, text, id_text=message.id_text)
+    if "arguments" in message.params and not isinstance(arguments, dict):
+        raise Rejection(wire.INVALID_PARAMS, f"the arguments of a {family.word} are an object", id_text=message.id_text)
+    here = NOT_FORWARDED | {"ref" if reference is not None else family.key}
+    return Use(
+        method=message.method,
+        family=family,
+        name=name,
+        params={key: member.text for key, member in message.params.items() if key not in here},
+        reference=reference,
+        arguments=arguments,
+        meta=_forwarded(message.meta),
+        headers=how.headers,
+        notify=_relay(message, how),
+        wants_progress=_progress_token(message) is not None,
+        client=how.client,
+        ask=how.ask,
+        relays_input=how.era is Era.MODERN,
+        input_responses=_text_of(message, input_rounds.RESPONSES),
+        request_state=_state(message),
+        holder=how.holder,
+        size=message.size,
+        source=how.source,
+        request_id=how.request_id,
+    )
 
 
 def _no_method(method: str, era: Era, id_text: str | None) -> Rejection:

@@ -5,10 +5,11 @@ Members nobody here knows, and content of any type, pass through as the text the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from mcplocal import wire
-from mcplocal.json_text import Members, write, write_object
+from mcplocal.json_text import Member, Members, read_objects, write, write_object
 from mcplocal.protocol.envelope import Rejection
 from mcplocal.upstream.answers import Answer, RpcError
 from mcplocal.wire import Era
@@ -21,38 +22,88 @@ MODERN_MEMBERS: Final = frozenset(("resultType", "ttlMs", "cacheScope"))
 
 LONGEST_MESSAGE: Final = 2000
 
-_CODES: Final = {-32002: wire.INVALID_PARAMS}
-"""Upstream error codes that mean something else on this hop. Those about the gateway's own request become internal errors."""
+GOOD_FOR_MS: Final = 1000
+"""How long a modern client may keep what it was given: as long as a revocation takes at most."""
+
+Rename = Callable[[str], str]
+
 _ABOUT_OUR_REQUEST: Final = (wire.PARSE_ERROR, wire.INVALID_REQUEST, wire.METHOD_NOT_FOUND, -32042)
+"""Upstream error codes that are about the gateway's own request on that hop; they become internal errors on this one."""
+
+HELD_BY: Final = {
+    "tools/call": ("content", True),
+    "prompts/get": ("messages", True),
+    "resources/read": ("contents", True),
+    wire.COMPLETE: ("completion", False),
+}
+"""The member that makes a result one of its method, and whether it is a list (else an object)."""
 
 
-def tool_result(answer: Answer, era: Era, id_text: str | None) -> str:
-    """The result of a ``tools/call`` as JSON text.
+def result_of(method: str, answer: Answer, era: Era, id_text: str | None, rename: Rename | None = None) -> str:
+    """The result of a request that used something, as JSON text.
+
+    Args:
+        method: of the request.
+        answer: of the upstream.
+        era: of the client.
+        id_text: of the request.
+        rename: for a resource that was read under another URI than its server's: from those in its contents to the client's.
 
     Raises:
-        Rejection: the upstream answered with a JSON-RPC error.
+        Rejection: the upstream answered with a JSON-RPC error, or with nothing that can be passed on.
     """
     if answer.error is not None or answer.result is None:
-        raise _rejection(answer.error, era, id_text)
+        raise _rejection(method, answer.error, era, id_text)
     result = answer.result
     kind = result["resultType"].value if "resultType" in result else "complete"
     if kind == "input_required" and era is Era.MODERN:
         members = {key: member.text for key, member in result.items() if key != wire.META}
         return write_object(members | {wire.META: _meta(result, era) or "{}"})
     if kind == "input_required":
-        return text_result("The tool asks for input that your client did not say it can give.", era)
-    if kind != "complete" or ("content" in result and not result["content"].is_array):
-        return text_result("The server's answer is no tool result.", era)
+        return _failed(method, "It asks for input that your client did not say it can give.", era, id_text)
+    held, is_list = HELD_BY[method]
+    if method == "tools/call" and held not in result:
+        result = {**result, held: Member("[]")}
+    if kind != "complete" or held not in result or not (result[held].is_array if is_list else result[held].is_object):
+        return _failed(method, f"The server's answer is no result of {method}.", era, id_text)
     members = {key: member.text for key, member in result.items() if key not in MODERN_MEMBERS and key != wire.META}
-    members.setdefault("content", "[]")
+    if rename is not None:
+        members[held] = _renamed(result[held], rename)
     meta = _meta(result, era)
     if meta is not None:
         members[wire.META] = meta
     if era is Era.MODERN:
-        return write_object({"resultType": '"complete"', **members})
+        hints = _hints(answer) if method == "resources/read" else {}
+        return write_object({"resultType": '"complete"', **members, **hints})
     if "structuredContent" in result and not result["structuredContent"].is_object:
         del members["structuredContent"]  # before 2026-07-28 it is an object, and its text stands in content as well
     return write_object(members)
+
+
+def _hints(answer: Answer) -> dict[str, str]:
+    """How long a modern client may keep what it read: as long as the server says, but not longer than a right may end."""
+    said = answer.result["ttlMs"].value if answer.era is Era.MODERN and answer.result and "ttlMs" in answer.result else 0
+    lasts = said if isinstance(said, int) and not isinstance(said, bool) else 0
+    return {"ttlMs": str(max(0, min(lasts, GOOD_FOR_MS))), "cacheScope": '"private"'}
+
+
+def _renamed(contents: Member, rename: Rename) -> str:
+    """``contents`` of a resource with its URIs as the client knows them; all else as the text it came in."""
+    parts = read_objects(contents.text)
+    if parts is None:
+        return contents.text
+    for part in parts:
+        uri = part["uri"].value if "uri" in part else None
+        if isinstance(uri, str):
+            part["uri"] = Member(write(rename(uri)))
+    return "[" + ",".join(write_object({key: member.text for key, member in part.items()}) for part in parts) + "]"
+
+
+def _failed(method: str, text: str, era: Era, id_text: str | None) -> str:
+    """A failed tool is a result that a model can read; all else fails with an error."""
+    if method != "tools/call":
+        raise Rejection(wire.INTERNAL_ERROR, text, id_text=id_text)
+    return text_result(text, era)
 
 
 def text_result(text: str, era: Era) -> str:
@@ -79,14 +130,22 @@ def _meta(result: Members, era: Era) -> str | None:
     return write(kept | SERVER_META) if era is Era.MODERN else write(kept)
 
 
-def _rejection(error: RpcError | None, era: Era, id_text: str | None) -> Rejection:
+def _rejection(method: str, error: RpcError | None, era: Era, id_text: str | None) -> Rejection:
     if error is None:
         return Rejection(wire.INTERNAL_ERROR, "the server gave no result", id_text=id_text)
-    code = _CODES.get(error.code, error.code)
+    code = error.code
     if code == wire.MISSING_CAPABILITY and era is Era.MODERN:  # what the server was told of the client is what it said
         required = error.data.get("requiredCapabilities") if isinstance(error.data, dict) else None
         data = {"requiredCapabilities": required if isinstance(required, dict) else {}}
         return Rejection(code, error.message[:LONGEST_MESSAGE] or "a capability is missing", data=data, id_text=id_text)
     if code in _ABOUT_OUR_REQUEST or -32099 <= code <= -32020:
         return Rejection(wire.INTERNAL_ERROR, "the server could not make sense of the gateway's request", id_text=id_text)
+    if code in (wire.RESOURCE_NOT_FOUND, wire.INVALID_PARAMS):
+        # Of a read request nothing but the URI can be wrong, and each era has a code of its own for one that is not there.
+        code = not_found_code(era) if method == "resources/read" else wire.INVALID_PARAMS
     return Rejection(code, error.message[:LONGEST_MESSAGE] or "the server reports an error", id_text=id_text)
+
+
+def not_found_code(era: Era) -> int:
+    """What a client is told of a resource that is not there."""
+    return wire.RESOURCE_NOT_FOUND if era is Era.LEGACY else wire.INVALID_PARAMS

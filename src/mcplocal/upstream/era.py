@@ -51,7 +51,7 @@ DISCOVER: Final = "server/discover"
 INITIALIZE: Final = "initialize"
 INITIALIZED: Final = "notifications/initialized"
 CANCELLED: Final = "notifications/cancelled"
-LIST_CHANGED: Final = "notifications/tools/list_changed"
+LISTS_CHANGED: Final = frozenset(wire.LIST_CHANGED.values())
 
 MODERN_META: Final[Mapping[str, Any]] = {
     wire.VERSION_KEY: wire.MODERN_VERSION,
@@ -142,6 +142,12 @@ def _common(supported: list[Any]) -> Era | None:
     if any(version in wire.LEGACY_VERSIONS for version in supported):
         return None
     raise UpstreamFailed("it speaks no revision of MCP that this gateway speaks", lasting=True)
+
+
+def capabilities_told_by(answer: Message) -> frozenset[str]:
+    """What a server says it has: ``tools``, ``prompts`` and so on, by an answer to ``server/discover`` or ``initialize``."""
+    said = answer.result["capabilities"].value if answer.result and "capabilities" in answer.result else None
+    return frozenset(what for what, how in said.items() if isinstance(how, dict)) if isinstance(said, dict) else frozenset()
 
 
 def negotiated_version(answer: Message) -> str:

@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import structlog
@@ -53,11 +53,12 @@ FRAMING: Final = frozenset({"host", "content-length", "transfer-encoding", "conn
 
 @dataclass(frozen=True)
 class Link:
-    """What was settled with the server: its era, and for the legacy one the revision and the session."""
+    """What was settled with the server: its era, for the legacy one the revision and the session, and what it says it has."""
 
     era: Era
     version: str
     session_id: str | None = None
+    capabilities: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ class HttpConnection:
         spec: ServerSpec,
         http: HttpClient,
         settings: Settings,
-        changed: Callable[[], None],
+        changed: Callable[[str], None],
         note: Note,
         client: ClientSide | None = None,
     ) -> None:
@@ -95,7 +96,7 @@ class HttpConnection:
             spec: the server.
             http: the HTTP client.
             settings: the settings in force.
-            changed: called when the server says that its tools have changed.
+            changed: called with the notification by which the server says that a list of it has changed.
             note: takes what there is to say of the connection.
             client: whose alone the connection is, if it is anybody's.
         """
@@ -118,6 +119,11 @@ class HttpConnection:
     def is_ready(self) -> bool:
         """Whether the era is known and hands were shaken."""
         return self._link is not None
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the server says it has, once ``ready``."""
+        return self._link.capabilities if self._link is not None else frozenset()
 
     async def ready(self) -> Era:
         """The server's era, finding it out and shaking hands if that has not been done.
@@ -188,15 +194,17 @@ class HttpConnection:
         reply = await self._post(link, Call(eras.DISCOVER))
         if reply.status in (408, 425, 429) or reply.status >= 500 or 300 <= reply.status < 400:
             raise self._unusable(reply)
-        told = eras.era_told_by(reply.message) if reply.message is not None else None
-        return link if told is Era.MODERN else None
+        if reply.message is None or eras.era_told_by(reply.message) is not Era.MODERN:
+            return None
+        return replace(link, capabilities=eras.capabilities_told_by(reply.message))
 
     async def _initialize(self) -> Link:
         unversioned = Link(Era.LEGACY, "")
         reply = await self._post(unversioned, eras.initialize_call(self._settings.start_timeout, self._client))
         if reply.message is None:
             raise self._unusable(reply)
-        link = Link(Era.LEGACY, eras.negotiated_version(reply.message), reply.session_id)
+        version, has = eras.negotiated_version(reply.message), eras.capabilities_told_by(reply.message)
+        link = Link(Era.LEGACY, version, reply.session_id, has)
         await self._tell(link, eras.notification_text(eras.INITIALIZED))
         return link
 
@@ -315,8 +323,8 @@ class HttpConnection:
                     return message
             elif message.has_id:
                 self._later(self._reply(link, message, call))
-            elif message.method == eras.LIST_CHANGED:
-                self._changed()
+            elif message.method in eras.LISTS_CHANGED:
+                self._changed(message.method)
             elif call.notify is not None:
                 call.notify(message.method, message.params)
         return None

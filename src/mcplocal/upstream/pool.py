@@ -43,6 +43,10 @@ class Connection(Protocol):
     def is_ready(self) -> bool:
         """Whether ``ready`` has nothing to wait for."""
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the server says it has, ``tools`` and so on; nothing before ``ready``."""
+
     async def ready(self) -> Era:
         """Connect and shake hands, if that has not been done."""
 
@@ -83,6 +87,7 @@ class _Unusable:
 
     busy = answered = 0
     is_ready = False
+    capabilities: frozenset[str] = frozenset()
 
     def __init__(self, spec: ServerSpec) -> None:
         self.spec = spec
@@ -103,12 +108,12 @@ class _Unusable:
 class Pool:
     """Opens, keeps and closes connections."""
 
-    def __init__(self, settings: Settings, changed: Callable[[ServerSpec], None], note: NoteOf) -> None:
+    def __init__(self, settings: Settings, changed: Callable[[ServerSpec, str], None], note: NoteOf) -> None:
         """Build an empty pool.
 
         Args:
             settings: the settings in force.
-            changed: called when a server says that its tools have changed.
+            changed: called with a server and the notification by which it says that a list of it has changed.
             note: takes each line of a server's log.
         """
         self._settings = settings
@@ -136,12 +141,9 @@ class Pool:
         return pooled.connection
 
     def _open(self, spec: ServerSpec, client: ClientSide | None) -> Connection:
-        def changed() -> None:
-            self._changed(spec)
-
         if spec.unusable is not None:
             return _Unusable(spec)
-        note = partial(self._note, spec)
+        changed, note = partial(self._changed, spec), partial(self._note, spec)
         if spec.transport == "stdio":
             return StdioConnection(spec, self._stdio_guard, self._reaper, self._settings, changed, note, client)
         return HttpConnection(spec, self._http, self._settings, changed, note, client)

@@ -70,6 +70,7 @@ class Child:
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     started_at: float = field(default_factory=monotonic)
     era: Era = Era.LEGACY
+    capabilities: frozenset[str] = frozenset()
     ended: bool = False
 
 
@@ -82,7 +83,7 @@ class StdioConnection:
         guard: StdioGuard,
         reaper: Reaper,
         settings: Settings,
-        changed: Callable[[], None],
+        changed: Callable[[str], None],
         note: Note,
         client: ClientSide | None = None,
     ) -> None:
@@ -93,7 +94,7 @@ class StdioConnection:
             guard: says what may be started.
             reaper: ends the child if the gateway is killed.
             settings: the settings in force.
-            changed: called when the server says that its tools have changed.
+            changed: called with the notification by which the server says that a list of it has changed.
             note: takes each line that it writes to standard error, and what happens to it.
             client: whose alone the child is, if it is anybody's.
         """
@@ -118,6 +119,11 @@ class StdioConnection:
     def busy(self) -> int:
         """How many answers are waited for."""
         return len(self._child.pending) if self._child is not None else 0
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the child says it has, once ``ready``."""
+        return self._child.capabilities if self._child is not None else frozenset()
 
     @property
     def is_ready(self) -> bool:
@@ -204,15 +210,21 @@ class StdioConnection:
 
     async def _shake_hands(self, child: Child) -> Era:
         """Find the era. A server that does not answer ``server/discover`` is a legacy one, unless it objects."""
+        discover: asyncio.Future[Message] | None = None
         if self._known_era is not Era.LEGACY:
             discover = self._send(child, Call(eras.DISCOVER), Era.MODERN)
             done, _ = await asyncio.wait([discover], timeout=self._settings.probe_timeout)
             if done and eras.era_told_by(discover.result()) is Era.MODERN:
+                child.capabilities = eras.capabilities_told_by(discover.result())
                 return Era.MODERN
         answer = await self._ask(child, eras.initialize_call(self._settings.start_timeout, self._client), Era.LEGACY)
         if answer.error is not None and answer.error.code == UNSUPPORTED_VERSION:
-            return Era.MODERN  # slow to start, it took the probe for its first request after all
+            # Slow to start, it took the probe for its first request after all.
+            if discover is not None and discover.done():
+                child.capabilities = eras.capabilities_told_by(discover.result())
+            return Era.MODERN
         eras.negotiated_version(answer)
+        child.capabilities = eras.capabilities_told_by(answer)
         await self._write(child, eras.notification_text(eras.INITIALIZED))
         return Era.LEGACY
 
@@ -273,8 +285,8 @@ class StdioConnection:
                 waiting[0].set_result(message)
         elif message.has_id:
             self._aside(child, self._reply(child, message))
-        elif message.method == eras.LIST_CHANGED:
-            self._changed()
+        elif message.method in eras.LISTS_CHANGED:
+            self._changed(message.method)
         elif message.method == wire.PROGRESS and "progressToken" in message.params:
             token = message.params["progressToken"].value
             waiting = child.pending.get(token) if isinstance(token, int) else None
