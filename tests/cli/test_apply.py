@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from mcpctl.cli import delete
+from mcpctl.cli import delete, plain_yaml
 from mcpctl.cli.documents import APPLIED, READ_ONLY
+from mcpctl.cli.output import yaml_text
 from mcpctl.main import program
 from mcpctl.wire import apply as wire
 from mcpctl.wire import catalog, people, rbac, secrets
@@ -155,7 +158,17 @@ WRONG = [
     ("kind: group\nname: 2026-01-01\n", "name: 2026-01-01 is a date: put it in quotes"),
     ("kind: group\nname: x\n1: 2\n", "a member that is not text: put 1 in quotes"),
     ("kind: list\nitems:\n- {kind: group, name: x}\n- {kind: group}\n", "document 1, line 4: it has no name"),
-    ("!!python/object/apply:os.system [id]\n", "it is not YAML: could not determine a constructor"),
+    ("!!python/object/apply:os.system [id]\n", "document 1, line 1: the tag tag:yaml.org,2002:python/object/apply:os.system is not read"),
+    ("kind: group\nname: x\n---\n&a {kind: group, name: x, members: *a}\n", "document 2, line 4: the anchor &a is not read"),
+    ("kind: group\nname: x\nmembers: *gone\n", "document 1, line 3: the alias *gone is not read: write out what it stands for"),
+    ("kind: list\n<<: {items: [{kind: group, name: x}]}\n", "document 1, line 2: the merge key << is not read"),
+    ("kind: group\nname: x\nmembers: " + "[" * 20_000, "document 1, line 3: it is nested more than 100 deep"),
+    ("kind: server\nname: x\n" + "".join(f"{' ' * n}a:\n" for n in range(200)), "it is nested more than 100 deep"),
+    (f"kind: group\nname: x\nnumber: 0x{'f' * 5000}\n", "document 1, line 1: number: it is a number of more than 1024 bits: put it in quotes"),
+    (f"kind: group\nname: x\nnumber: {'9' * 5000}\n", "document 1: it cannot be read: Exceeds the limit"),
+    ("kind: group\nname: {[[1]]: 2}\n", "document 1: it cannot be read: "),
+    ('kind: group\nname: "\\UFFFFFFFF"\n', "document 1: it cannot be read: "),
+    ('kind: group\nname: "\\uD800"\n', "document 1, line 1: name: it holds half of a character"),
     ("", "there is nothing in"),
     ("kind: group\nname: ok\n---\n\nkind: group\nname: Not\nmembers: [x]\n", "x.yaml, document 2, line 5: group/Not: name: "),
     ("kind: group\nname: ok\nmembres: []\n", "x.yaml, document 1, line 1: group/ok: membres: unknown member; did you mean 'members'?"),
@@ -169,10 +182,26 @@ def test_what_cannot_be_read_is_named_with_file_document_and_line(text: str, say
     assert says in ran.err
 
 
-def test_many_values_behind_few_aliases_are_refused(admin: Mcpctl) -> None:
-    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
-    ran = admin("apply", "-f", "-", stdin="kind: group\nname: x\n" + bomb)
-    assert (2, True) == (ran.code, "it holds more than 200000 values" in ran.err)
+HOSTILE = {
+    "few aliases for many values": "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)),
+    "an alias of itself": "a: &a {members: *a}\n",
+    "merge keys within each other": "a0: &m0 {x: 1}\n" + "".join(f"a{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 9)}]}}\n" for n in range(1, 12)),
+}  # fmt: skip
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("command", ["apply", "diff"])
+def test_what_grows_when_it_is_read_is_refused_where_it_stands(command: str, text: str, mcpctl: Mcpctl) -> None:
+    ran = mcpctl(command, "-f", "-", stdin="kind: group\nname: x\n" + text)
+    assert (2, "") == (ran.code, ran.out)
+    assert "standard input, document 1, line 3: the anchor &" in ran.err
+
+
+@given(value=st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("<&*!|>-#:=~%@`'\"ab0x1_., \n\t\u2028é"), lambda inner: st.lists(inner) | st.dictionaries(st.text("<&*!a0x ~=", min_size=1), inner)))  # fmt: skip
+def test_whatever_is_printed_as_yaml_is_plain_and_is_read_back(value: Any) -> None:
+    body = {"kind": "server", "name": "x", "healthCheck": value}
+    assert [body] == [*plain_yaml.values(yaml_text(body))]
 
 
 def test_pruning_shows_what_goes_and_asks(admin: Mcpctl, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
