@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,13 @@ from pydantic import BaseModel
 from mcpctl.cli import delete, plain_yaml
 from mcpctl.cli.documents import APPLIED, READ_ONLY
 from mcpctl.cli.output import yaml_text
+from mcpctl.client.http import ControlPlane
+from mcpctl.errors import PolicyUnavailable
 from mcpctl.main import program
 from mcpctl.wire import apply as wire
 from mcpctl.wire import catalog, people, rbac, secrets
-from tests.cli.conftest import Mcpctl
+from tests.cli.conftest import Mcpctl, Ran
+from tests.cli.recording import Recording
 from tests.cli.test_story import login
 from tests.serving import ADMIN_PASSWORD, Served
 from tests.store.rows import dump
@@ -270,20 +275,131 @@ def test_an_edit_that_cannot_be_applied_opens_again_with_the_reason(admin: Mcpct
     assert 404 == served.admin.get("/groups/others").status_code
 
 
+def put_members(served: Served, members: list[str]) -> str:
+    """What an editor runs so that somebody else says who is in the group ops, just then."""
+    return f"""
+import json, urllib.request
+body = json.dumps({{"members": {members!r}}}).encode()
+headers = {{"Authorization": "Bearer {served.admin.bearer}", "Content-Type": "application/json"}}
+urllib.request.urlopen(urllib.request.Request("{served.address}/api/v1/groups/ops", body, headers, method="PUT")).close()
+"""
+
+
+def kept(ran: Ran) -> Path:
+    """The file that is said to hold what was written."""
+    (path,) = re.findall(r"^What you wrote is in (\S+); 'mcpctl apply -f' takes it\.$", ran.err, re.MULTILINE)
+    return Path(path)
+
+
+@pytest.fixture(autouse=True)
+def drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where files of editors go, so that whatever is left there is seen."""
+    place = tmp_path / "drafts"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return place
+
+
 def test_what_somebody_else_changed_meanwhile_is_not_undone_unseen(admin: Mcpctl, served: Served, editor: Any) -> None:
     admin.ok("apply", "-f", "-", stdin=ALL + "---\n{kind: user, name: cat, service: true}\n")
-    bearer = served.admin.bearer
-    put = f"""
-import json, urllib.request
-if time == 0:
-    body = json.dumps({{"members": ["User:cat"]}}).encode()
-    headers = {{"Authorization": "Bearer {bearer}", "Content-Type": "application/json"}}
-    urllib.request.urlopen(urllib.request.Request("{served.address}/api/v1/groups/ops", body, headers, method="PUT")).close()
-    text = text.replace("- User:bot", "[]").replace("members:\\n", "members: ")
-"""
-    seen = editor(put)
+    change = put_members(served, ["User:cat"]).replace("\n", "\n    ")
+    seen = editor(f"if time == 0:{change}\n    text = text.replace('- User:bot', '[]').replace('members:\\n', 'members: ')")
     ran = admin("edit", "group", "ops")
     assert (7, True) == (ran.code, "somebody changed it meanwhile" in ran.err)
     assert "# " in Path(seen[1]).read_text()
     assert "- User:cat" in Path(seen[1]).read_text()
     assert ["User:cat"] == served.admin.get("/groups/ops").json()["members"]
+    assert "members: []" in kept(ran).read_text()
+
+
+def test_what_somebody_else_changes_at_the_last_moment_is_not_undone(
+    admin: Mcpctl, served: Served, editor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last look at it and the writing: whatever was looked at, the revision is what counts."""
+    admin.ok("apply", "-f", "-", stdin=ALL + "---\n{kind: user, name: cat, service: true}\n")
+    sent = []
+
+    def post(plane: ControlPlane, path: str, body: Any = None, query: Any = None) -> Any:
+        sent.append(body)
+        if not body.get("dryRun") and len([one for one in sent if not one.get("dryRun")]) == 1:
+            assert 200 == served.admin.put("/groups/ops", {"members": ["User:cat"]}).status_code
+        return asked(plane, path, body, query)
+
+    asked = ControlPlane.post
+    monkeypatch.setattr(ControlPlane, "post", post)
+    editor("text = text.replace('- User:bot', '[]').replace('members:\\n', 'members: ')")
+    ran = admin("edit", "group", "ops")
+    assert (7, True) == (ran.code, "somebody changed it meanwhile" in ran.err)
+    assert ["User:cat"] == served.admin.get("/groups/ops").json()["members"]
+    assert "members: []" in kept(ran).read_text()
+
+
+def test_what_changes_elsewhere_at_the_last_moment_is_in_the_way_of_nothing(
+    admin: Mcpctl, served: Served, editor: Any, monkeypatch: pytest.MonkeyPatch, drafts: Path
+) -> None:
+    admin.ok("apply", "-f", "-", stdin=ALL)
+    sent = []
+
+    def post(plane: ControlPlane, path: str, body: Any = None, query: Any = None) -> Any:
+        sent.append(body)
+        if len(sent) == 2:
+            assert 201 == served.admin.post("/groups", {"name": "other"}).status_code
+        return asked(plane, path, body, query)
+
+    asked = ControlPlane.post
+    monkeypatch.setattr(ControlPlane, "post", post)
+    editor("text = text.replace('- User:bot', '[]').replace('members:\\n', 'members: ')")
+    assert "group/ops changed\n" == admin.ok("edit", "group", "ops")
+    assert [True, None, True, None] == [one.get("dryRun") for one in sent]
+    assert [] == list(drafts.iterdir())
+
+
+def test_what_is_deleted_meanwhile_is_not_made_anew(admin: Mcpctl, served: Served, editor: Any) -> None:
+    admin.ok("apply", "-f", "-", stdin=ALL)
+    gone = put_members(served, []).replace('/groups/ops", body', '/rbac/readers", None').replace("PUT", "DELETE")
+    editor(gone + "text = text.replace('view,', 'run,')")
+    ran = admin("edit", "rbac", "readers")
+    assert (6, True) == (ran.code, "rbac/readers is gone: somebody deleted it meanwhile" in ran.err)
+    assert 404 == served.admin.get("/rbac/readers").status_code
+    assert "role:run," in kept(ran).read_text()
+
+
+CLEARED = ["text = ''", "text = '# all of it a remark\\n'", "file.unlink(); sys.exit()", "text = ' \\n\\n'"]
+
+
+@pytest.mark.parametrize("does", CLEARED)
+def test_saving_nothing_changes_nothing(does: str, admin: Mcpctl, served: Served, editor: Any, drafts: Path) -> None:
+    before = dump(served.control.database)
+    editor(does)
+    ran = admin("edit", "group", "admins")
+    assert (0, "group/admins unchanged\n", "") == (ran.code, ran.out, ran.err)
+    assert before == dump(served.control.database)
+    assert [] == list(drafts.iterdir())
+
+
+LOST = {
+    "not UTF-8": ("file.write_bytes(b'kind: group # caf\\xe9'); sys.exit()", 2, "what you saved is not UTF-8 text", b"caf\xe9"),
+    "the editor fails": ("file.write_text(text + '# caf'); file.write_text(text + 'x: 1'); sys.exit(3)", 1, "Editing failed", b"x: 1"),
+    "not applied, and given up": ("text = text.replace('name: admins', 'name: others')", 2, "nothing is renamed", b"name: others"),
+    "not applied, and then removed": ("if time: file.unlink(); sys.exit()\ntext = text.replace('name: admins', 'name: others')", 2, "nothing is renamed", b"name: others"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("does", "code", "says", "holds"), LOST.values(), ids=LOST)
+def test_what_was_written_is_not_lost_with_what_went_wrong(
+    does: str, code: int, says: str, holds: bytes, admin: Mcpctl, editor: Any, drafts: Path
+) -> None:
+    editor(does)
+    ran = admin("edit", "group", "admins")
+    assert (code, True) == (ran.code, says in ran.err)
+    assert holds in kept(ran).read_bytes()
+    assert [kept(ran).parent] == list(drafts.iterdir())
+    assert 0o700 == kept(ran).parent.stat().st_mode & 0o777
+
+
+def test_what_was_written_is_not_lost_when_the_control_plane_is_away(mcpctl: Mcpctl, recording: Recording, editor: Any) -> None:
+    mcpctl.use(recording.address)
+    recording.say({"name": "ops", "members": []}, PolicyUnavailable("not now"))
+    editor("text = text.replace('[]', '[User:bot]')")
+    ran = mcpctl("edit", "group", "ops")
+    assert (4, True) == (ran.code, "members: [User:bot]" in kept(ran).read_text())

@@ -22,11 +22,11 @@ UNREADABLE: Final = (YAMLError, ValueError, TypeError, OverflowError, RecursionE
 """What reading raises: of numbers, dates and escapes that are none, ruamel lets Python's own errors through."""
 
 
-class NotPlain(MarkedYAMLError):  # type: ignore[misc]
+class NotPlain(MarkedYAMLError):
     """It is YAML, and more than is read here. It is said as ruamel's own errors are, with a mark."""
 
 
-class _PlainParser(Parser):  # type: ignore[misc]
+class _PlainParser(Parser):
     """The parser of events, which refuses the first that is not plain."""
 
     def __init__(self, loader: Any) -> None:
