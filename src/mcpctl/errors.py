@@ -7,8 +7,8 @@ sees. The sentence in ``detail`` is for a person and says what to do.
 ::
 
     Problem
-    ├── InvalidInput ─┬─ MalformedRequest · MalformedBody · InvalidName · InvalidBinding · InvalidSetting · InvalidPolicy
-    │                 └─ TooLarge · UnsupportedMedia · NotAcceptable
+    ├── InvalidInput ─┬─ MalformedRequest · MalformedBody · InvalidName · InvalidBinding · InvalidSetting
+    │                 └─ InvalidPolicy · InvalidTable · TooLarge · UnsupportedMedia · NotAcceptable
     ├── Unauthenticated ── MissingCredential · InvalidCredential · WrongPassword
     ├── Forbidden ──────── CeilingExceeded · WrongOrigin
     ├── NotFound ───────── MethodNotAllowed · WrongHost
@@ -130,6 +130,13 @@ class InvalidPolicy(InvalidInput):
 
     code = "invalid_policy"
     title = "The policy files have errors"
+
+
+class InvalidTable(InvalidInput):
+    """Decision tables cannot be read, or ask too much; ``errors`` lists all findings, each with ``file:line``."""
+
+    code = "invalid_table"
+    title = "The decision tables have errors"
 
 
 class TooLarge(InvalidInput):

@@ -148,7 +148,30 @@ def test_without_tables_or_with_a_bad_policy_a_test_never_passes(mcpctl: Mcpctl,
     (policies / "more.csv").unlink()
     ran = mcpctl("policy", "test", str(policies))
     assert 6 == ran.code
-    assert "there are no decision tables in" in ran.err
+    assert f"there is no {policies}/tests: name a decision table or a directory of them" in ran.err
+
+
+def test_a_table_that_cannot_be_read_is_told_as_what_it_is_with_its_line_and_exits_with_2(
+    mcpctl: Mcpctl, policies: Path
+) -> None:
+    good = mcpctl.file("good.csv", "subject,action,resource,name,expected\nUser:bob,run,servers,a,deny\n")
+    broken = mcpctl.file("tables.csv", "subject,action,resource,name,expected\nUser:bob,run,server,a,yes\n")
+    other = mcpctl.file("other.yaml", "about: nothing\nroles:\n  veiw: [view]\n")
+    ran = mcpctl("policy", "test", str(policies), broken, good, other)
+    assert (2, "") == (ran.code, ran.out)
+    assert [
+        "error: The decision tables have errors",
+        "  tables.csv:2: expected is 'yes'; write 'allow' or 'deny'",
+        "  other.yaml:3: unknown role 'veiw'; it is one of admin, create, delete, edit, expose, run, view",
+    ] == ran.err.splitlines()
+    ran = mcpctl("policy", "test", str(policies), broken, good, other, "-o", "junit")
+    root = ElementTree.fromstring(ran.out)
+    assert (2, "3", "0", "2") == (ran.code, root.get("tests"), root.get("failures"), root.get("errors"))
+    assert "tables.csv:2: expected is 'yes'; write 'allow' or 'deny'" == root.findall("testsuite/testcase/error")[0].get(
+        "message"
+    )
+    ran = mcpctl("policy", "test", str(policies), "no-such.csv")
+    assert (6, True) == (ran.code, "there is no no-such.csv: name a decision table or a directory" in ran.err)
 
 
 def test_diff_says_who_gains_and_who_loses_what_and_exits_like_diff(mcpctl: Mcpctl, policies: Path) -> None:

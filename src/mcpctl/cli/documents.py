@@ -128,8 +128,8 @@ def _things(source: str, text: str, wrong: list[str]) -> Iterator[tuple[str, Any
                 continue
             items = value.get("items") if isinstance(value, dict) and value.get("kind", "list") == "list" else None
             if isinstance(items, list):
-                lines = plain_yaml.lines_of(node, "items")
-                yield from ((f"{document}{line}", item) for line, item in zip(lines, items, strict=True))
+                lines = plain_yaml.lines(node)
+                yield from ((f"{document}{lines['items', n]}", item) for n, item in enumerate(items))
             else:
                 yield f"{document}{node.start_mark.line + 1}", value
     except plain_yaml.UNREADABLE as error:

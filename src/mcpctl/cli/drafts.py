@@ -15,7 +15,7 @@ from mcpctl.errors import InvalidInput
 
 
 class Draft:
-    """What is being written, and the file it is in. Its directory is the owner's alone, whatever an editor makes of the file."""
+    """What is being written, and the file it is in. The directory is its owner's alone, whatever an editor does to the file."""
 
     def __init__(self, text: str) -> None:
         """Begin with ``text``, which is worth nothing as long as nobody changes it."""

@@ -6,7 +6,7 @@ of another kind. Nothing that this program prints uses any of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from ruamel.yaml import YAML
@@ -17,6 +17,9 @@ from ruamel.yaml.parser import Parser
 
 DEEPEST: Final = 100
 """Lists and maps within each other."""
+
+LINES_BELOW: Final = 2
+"""How far down lines are told."""
 
 UNREADABLE: Final = (YAMLError, ValueError, TypeError, OverflowError, RecursionError)
 """What reading raises: of numbers, dates and escapes that are none, ruamel lets Python's own errors through."""
@@ -80,13 +83,19 @@ def values(text: str) -> Iterator[Any]:
     yield from _reader().load_all(text)
 
 
-def lines_of(node: Any, member: str) -> list[int]:
-    """The line of each item of the list that ``member`` of a document is; none if it is no list."""
+def lines(node: Any, *above: str | int) -> dict[tuple[str | int, ...], int]:
+    """The line of each member of a document, and of what is in it: ``{("items",): 2, ("items", 0): 3}``, and so on below."""
+    found: dict[tuple[str | int, ...], int] = {}
+    inside: Iterable[tuple[str | int, Any, Any]] = ()
     if isinstance(node, MappingNode):
-        for key, value in node.value:
-            if key.value == member and isinstance(value, SequenceNode):
-                return [one.start_mark.line + 1 for one in value.value]
-    return []
+        inside = ((str(key.value), key, value) for key, value in node.value)
+    elif isinstance(node, SequenceNode):
+        inside = ((number, value, value) for number, value in enumerate(node.value))
+    for name, begins, value in inside:
+        found[*above, name] = begins.start_mark.line + 1
+        if len(above) < LINES_BELOW:
+            found |= lines(value, *above, name)
+    return found
 
 
 def cause(error: BaseException) -> tuple[int, str]:

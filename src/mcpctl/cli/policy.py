@@ -151,14 +151,15 @@ def test(directory: Path, tables: tuple[Path, ...], output: str) -> int:
       mcpctl policy test ./policies ./more/tables.csv
       mcpctl policy test ./policies -o junit > policy.xml
     """
-    found = list(decision_tables.outcomes(directory, tables))
+    found, read = decision_tables.outcomes(directory, tables)
     failed = [one for one in found if not one.passed]
     if output == "junit":
-        print(decision_tables.junit(found))
-    elif output == "json":
+        print(decision_tables.junit(found, read.broken))
+    read.require_all()
+    if output == "json":
         items = [{"file": one.file, "line": one.line, "what": one.what, "failure": one.failure or None} for one in found]
         print_json({"passed": len(found) - len(failed), "failed": len(failed), "outcomes": items})
-    else:
+    elif output == "table":
         if failed:
             print_table(["WHERE", "EXPECTED", "FOUND"], [[one.where, one.what, one.failure] for one in failed])
         print(f"{len(found) - len(failed)} passed, {len(failed)} failed")
