@@ -12,7 +12,9 @@ import pytest
 
 from tests.cli.conftest import Mcpctl
 from tests.cli.recording import Recording
+from tests.cli.test_story import login
 from tests.conftest import POLICIES
+from tests.serving import Served
 
 GOLDEN = Path(__file__).parent.parent / "data" / "policy_show_shipped.txt"
 
@@ -105,10 +107,22 @@ def test_check_knows_who_exists_from_a_list(mcpctl: Mcpctl, policies: Path) -> N
 
 def test_check_asks_the_control_plane_who_exists(mcpctl: Mcpctl, policies: Path, recording: Recording) -> None:
     mcpctl.use(recording.address)
-    recording.say({"items": [{"name": "admins", "tokenSha": "ab" * 32}, {"name": "gateways", "tokenSha": "cd" * 32}]})
+    everybody = {"items": [{"name": "admins", "tokenSha": "ab" * 32}, {"name": "gateways", "tokenSha": "cd" * 32}]}
+    recording.say(*[{"allowed": True}] * 3, everybody)
     assert 0 == mcpctl("policy", "check", str(policies), "--strict", "--ask-server").code
     asked = [request.path for request in recording.asked]
-    assert ["/api/v1/users", "/api/v1/groups", "/api/v1/mcptokens"] == [path.partition("?")[0] for path in asked]
+    assert ["/api/v1/users", "/api/v1/groups", "/api/v1/mcptokens"] == [path.partition("?")[0] for path in asked[3:]]
+
+
+def test_who_may_not_view_everybody_is_not_told_that_somebody_does_not_exist(mcpctl: Mcpctl, served_on_sqlite: Served) -> None:
+    served_on_sqlite.user("alice", "role:view,resource:users", "role:view,resource:groups", "role:view,resource:mcptokens")
+    served_on_sqlite.user("bob", "role:view,resource:users", "role:view,resource:groups,name:ops")
+    login(mcpctl, served_on_sqlite, "alice", "a long password")
+    assert 0 == mcpctl("policy", "check", str(POLICIES), "--strict", "--ask-server").code
+    login(mcpctl, served_on_sqlite, "bob", "a long password")
+    ran = mcpctl("policy", "check", str(POLICIES), "--strict", "--ask-server")
+    assert (5, "") == (ran.code, ran.out)
+    assert ["    view groups *", "    view mcptokens *"] == ran.err.splitlines()[-2:]
 
 
 @pytest.mark.parametrize(

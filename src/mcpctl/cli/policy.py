@@ -16,14 +16,14 @@ from mcpctl.cli.tables import print_table
 from mcpctl.cli.terminal import printable, say
 from mcpctl.cli.verbs import CommandGroup
 from mcpctl.cli.words import SUBJECT
-from mcpctl.client.http import path_of
-from mcpctl.errors import Duplicate, FieldError, InvalidInput, NotFound
+from mcpctl.client.http import ControlPlane, path_of
+from mcpctl.errors import Duplicate, FieldError, Forbidden, InvalidInput, NotFound
 from mcpctl.policy import checks, comparison, files, grants, names
 from mcpctl.policy.checks import Noted
 from mcpctl.policy.comparison import Comparison
 from mcpctl.policy.grants import Grant
 from mcpctl.policy.model import PolicyModel
-from mcpctl.policy.vocabulary import ADMIN
+from mcpctl.policy.vocabulary import ADMIN, ANY
 from mcpctl.shipped import shipped
 
 DIRECTORY: Final = click.Path(path_type=Path)
@@ -76,7 +76,7 @@ def init(directory: Path, output: str | None) -> None:
 @click.argument("directory", type=DIRECTORY, metavar="DIR", help="The policy directory.")
 @click.option("--strict", is_flag=True, help="Also find what can be read and is probably not meant.")
 @click.option("--subjects", metavar="FILE", help="Who exists, one subject per line; '-' for standard input.")
-@click.option("--ask-server", is_flag=True, help="Ask the control plane who exists.")
+@click.option("--ask-server", is_flag=True, help="Ask the control plane who exists; you must be able to view them all.")
 @output_flag("json")
 @connection_flags
 def check(directory: Path, strict: bool, subjects: str | None, ask_server: bool, output: str | None) -> int:
@@ -119,10 +119,29 @@ def _known(subjects: str | None, ask_server: bool) -> list[str] | None:
         found += [str(names.parse_subject(line)) for line in lines if line and not line.startswith("#")]
     if ask_server:
         with control_plane() as plane:
+            _require_all_in_sight(plane)
             found += [f"User:{user['name']}" for user in plane.items(path_of("users"))]
             found += [f"Group:{group['name']}" for group in plane.items(path_of("groups"))]
             found += [f"McpToken:{token['tokenSha']}" for token in plane.items(path_of("mcptokens"))]
     return found if subjects or ask_server else None
+
+
+def _require_all_in_sight(plane: ControlPlane) -> None:
+    """Go on only if whoever asks may view everybody: of whom a list leaves out, it would be said that they do not exist.
+
+    Raises:
+        Forbidden: naming what is missing.
+    """
+    missing = [
+        f"view {resource} {ANY}"
+        for resource in ("users", "groups", "mcptokens")
+        if plane.post(path_of("authorize"), {"action": "view", "resource": resource})["allowed"] is not True
+    ]
+    if missing:
+        raise Forbidden(
+            f"who exists is for whoever may view everybody; what you lack: {'; '.join(missing)}",
+            missing=missing,
+        )
 
 
 def _text(source: str) -> str:
