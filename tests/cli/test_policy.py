@@ -195,14 +195,14 @@ def test_diff_says_who_gains_and_who_loses_what_and_exits_like_diff(mcpctl: Mcpc
     assert 1 == ran.code
     assert (
         """\
-The role auditor, for whoever holds it: + view
-The role delete, for whoever holds it: + view
+The role auditor, for whoever holds it: + view; for whoever is denied it: - view
+The role delete, for whoever holds it: + view; for whoever is denied it: - view
 Group:admins
   may no longer:
-    - view, run secrets key   (new more.csv:3)
+    - view, run secrets key   (more.csv:3 of NEW)
 User:alice
   may now:
-    + view servers a   (new more.csv:2)
+    + view servers a   (more.csv:2 of NEW)
 """
         == ran.out
     )
@@ -229,13 +229,19 @@ def test_show_tells_of_one_subject_alone(mcpctl: Mcpctl, policies: Path) -> None
     directory = add(
         policies, "g, User:alice, Group:gateways", "p, User:alice, run, servers, a, allow", "g, User:bob, Group:ops"
     )
-    assert """
+    assert """\
 User:alice, of Group:gateways
 MAY         ON           NAMED   BY
-gateway     operations   *       bindings.csv:5
+gateway     operations   *       bindings.csv:5, more.csv:1
 view, run   servers      a       more.csv:2
 """ == mcpctl.ok("policy", "show", directory, "--subject", "User:alice")
     found = json.loads(mcpctl.ok("policy", "show", directory, "--subject", "User:bob", "-o", "json"))
-    assert {"subjects": [{"subject": "User:bob", "groups": ["Group:ops"], "grants": []}]} == found
+    assert {"subjects": [{"subject": "User:bob", "groups": ["Group:ops"], "grants": [], "denies": []}]} == found
+    add(policies, "p, User:dora, run, secrets, key, deny", name="denies.csv")
+    assert """\
+User:dora
+MAY NOT     ON        NAMED   BY
+view, run   secrets   key     denies.csv:1
+""" == mcpctl.ok("policy", "show", directory, "--subject", "User:dora")
     ran = mcpctl("policy", "show", directory, "--subject", "User:carol")
     assert (6, True) == (ran.code, f"no line in {directory} names User:carol" in ran.err)

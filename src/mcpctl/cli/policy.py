@@ -21,7 +21,7 @@ from mcpctl.errors import Duplicate, FieldError, Forbidden, InvalidInput, NotFou
 from mcpctl.policy import checks, comparison, files, grants, names
 from mcpctl.policy.checks import Noted
 from mcpctl.policy.comparison import Comparison
-from mcpctl.policy.grants import Grant
+from mcpctl.policy.grants import Effective
 from mcpctl.policy.model import PolicyModel
 from mcpctl.policy.vocabulary import ADMIN, ANY
 from mcpctl.shipped import shipped
@@ -29,7 +29,8 @@ from mcpctl.shipped import shipped
 DIRECTORY: Final = click.Path(path_type=Path)
 """Whether it is one is said by whoever reads it, in the words of policy files."""
 
-GRANT_TITLES: Final = ("MAY", "ON", "NAMED", "BY")
+GRANT_TITLES: Final = ("ON", "NAMED", "BY")
+"""After what may be done, or may not."""
 
 
 @click.group(cls=CommandGroup, short_help="Check, test and compare policy files.")
@@ -211,8 +212,10 @@ def diff(old: Path, new: Path, output: str | None) -> int:
 
 def _print_comparison(found: Comparison) -> None:
     for role in found.roles:
-        said = [f"+ {action}" for action in role.gains] + [f"- {action}" for action in role.loses]
-        print(printable(f"The role {role.role}, for whoever holds it: {', '.join(said) or 'it is defined otherwise'}"))
+        held = [f"+ {action}" for action in role.gains] + [f"- {action}" for action in role.loses]
+        denied = [f"- {action}" for action in role.gains] + [f"+ {action}" for action in role.loses]
+        holders = f"for whoever holds it: {', '.join(held)}; for whoever is denied it: {', '.join(denied)}"
+        print(printable(f"The role {role.role}, {holders}"))
     for change in found.changes:
         print(printable(change.subject))
         for kind, listed in change.grants.items():
@@ -236,7 +239,8 @@ def _print_comparison(found: Comparison) -> None:
 @click.option("--subject", type=SUBJECT, metavar="SUBJECT", help="Of this subject only.")
 @output_flag("json")
 def show(directory: Path, subject: str | None, output: str | None) -> None:
-    """Show what each subject of the policy files may do in effect: groups, roles and denies worked out, and by which lines.
+    """Show what each subject of the policy files may do in effect, and may not whatever else is given to it: groups, roles
+    and denies worked out, and by which lines.
 
     Examples:
       mcpctl policy show ./policies
@@ -255,13 +259,20 @@ def show(directory: Path, subject: str | None, output: str | None) -> None:
     if not subject:
         rows = [[role, "every action" if role == ADMIN else ", ".join(listed)] for role, listed in actions.items()]
         print_table(["ROLE", "ACTIONS"], rows)
-    for one, found in effective.items():
-        print()
+    for number, (one, found) in enumerate(effective.items()):
+        if number or not subject:
+            print()
         groups = read.groups_of(one)
         print(printable(f"{one}, of {', '.join(groups)}" if groups else one))
-        rows = [[*grant.columns, ", ".join(grant.by)] for grant in found]
-        print_table(list(GRANT_TITLES), rows) if rows else print("nothing")
+        for title, listed in (("MAY", found.allowed), ("MAY NOT", found.denied)):
+            if listed:
+                print_table([title, *GRANT_TITLES], [[*grant.columns, ", ".join(grant.by)] for grant in listed])
+        if not found.allowed and not found.denied:
+            print("nothing")
 
 
-def _grants(read: files.PolicyFiles, subject: str, found: tuple[Grant, ...]) -> dict[str, Any]:
-    return {"groups": list(read.groups_of(subject)), "grants": [grant.as_json() for grant in found]}
+def _grants(read: files.PolicyFiles, subject: str, found: Effective) -> dict[str, Any]:
+    listed = {"grants": found.allowed, "denies": found.denied}
+    return {"groups": list(read.groups_of(subject))} | {
+        member: [grant.as_json() for grant in all_] for member, all_ in listed.items()
+    }
