@@ -20,6 +20,7 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import INVALID_PARAMS, ListToolsResult
 from pydantic import AnyHttpUrl
 
@@ -37,15 +38,16 @@ class DecisionPoint:
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Whose token this is, or nobody's (RFC 7662)."""
-        asked = await self._http.post("/oauth2/introspect", data={"token": token}, auth=(self._client, self._secret))
-        found = asked.json() if asked.is_success else {}
-        if found.get("active") is not True or NAME not in found.get("aud", [NAME]):
+        found = await self._ask("/oauth2/introspect", data={"token": token}, auth=(self._client, self._secret))
+        audience, ends = found.get("aud", [NAME]), found.get("exp")
+        meant = audience == NAME or (isinstance(audience, list) and NAME in audience)
+        if found.get("active") is not True or not meant or not isinstance(found.get("sub"), str):
             return None
         return AccessToken(
             token=token,
-            client_id=found["client_id"],
-            scopes=found["scope"].split(),
-            expires_at=found.get("exp"),
+            client_id=str(found.get("client_id", "")),
+            scopes=str(found.get("scope", "")).split(),
+            expires_at=ends if isinstance(ends, int) else None,
             subject=found["sub"],
         )
 
@@ -58,13 +60,19 @@ class DecisionPoint:
             "action": {"name": "run"},
             "evaluations": [{"resource": {"type": "servers", "id": f"{NAME}/{tool}"}} for tool in tools],
         }
+        headers = {"Authorization": f"Bearer {self._secret}"}
+        found = (await self._ask("/access/v1/evaluations", json=question, headers=headers)).get("evaluations")
+        decisions = found if isinstance(found, list) and len(found) == len(tools) else [None] * len(tools)
+        return [isinstance(one, dict) and one.get("decision") is True for one in decisions]
+
+    async def _ask(self, path: str, **request: Any) -> dict[str, Any]:
+        """The object that is answered; an empty one if none is, for whatever reason."""
         try:
-            headers = {"Authorization": f"Bearer {self._secret}"}
-            answer = await self._http.post("/access/v1/evaluations", json=question, headers=headers)
-            decisions = answer.raise_for_status().json()["evaluations"]
-        except (httpx2.HTTPError, ValueError, KeyError):
-            decisions = []
-        return [one.get("decision") is True for one in decisions] if len(decisions) == len(tools) else [False] * len(tools)
+            answer = await self._http.post(path, **request)
+            found = answer.raise_for_status().json()
+        except (httpx2.HTTPError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 def guard(point: DecisionPoint) -> Any:
@@ -89,8 +97,17 @@ def guard(point: DecisionPoint) -> Any:
 def build(point: DecisionPoint, pdp: str, address: str) -> MCPServer[Any]:
     """The server: a shelf of three books, which may be listed, read and burnt."""
     books = {"emma": "Jane Austen", "dune": "Frank Herbert", "ulysses": "James Joyce"}
-    auth = AuthSettings(issuer_url=AnyHttpUrl(pdp), resource_server_url=AnyHttpUrl(address))
+    auth = AuthSettings(
+        issuer_url=AnyHttpUrl(pdp),
+        resource_server_url=AnyHttpUrl(address),
+        validate_token_resource=False,  # an audience is a server's name here, and ``verify_token`` looks at it
+    )
     server: MCPServer[Any] = MCPServer(NAME, token_verifier=point, auth=auth, middleware=[guard(point)])
+
+    def on_the_shelf(title: str) -> str:
+        if title not in books:
+            raise ToolError(f"There is no {title!r} on the shelf.")
+        return title
 
     @server.tool()
     def titles() -> list[str]:
@@ -100,12 +117,12 @@ def build(point: DecisionPoint, pdp: str, address: str) -> MCPServer[Any]:
     @server.tool()
     def author(title: str) -> str:
         """Who wrote it."""
-        return books[title]
+        return books[on_the_shelf(title)]
 
     @server.tool()
     def burn(title: str) -> str:
         """Take it away for good."""
-        return f"{title} by {books.pop(title)} is gone"
+        return f"{title} by {books.pop(on_the_shelf(title))} is gone"
 
     return server
 

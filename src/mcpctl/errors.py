@@ -7,8 +7,8 @@ sees. The sentence in ``detail`` is for a person and says what to do.
 ::
 
     Problem
-    ├── InvalidInput ─┬─ MalformedRequest · MalformedBody · InvalidName · InvalidBinding · InvalidSetting · InvalidPolicy
-    │                 └─ TooLarge · UnsupportedMedia · NotAcceptable
+    ├── InvalidInput ─┬─ MalformedRequest · MalformedBody · InvalidName · InvalidBinding · InvalidSetting
+    │                 └─ InvalidPolicy · InvalidTable · TooLarge · UnsupportedMedia · NotAcceptable
     ├── Unauthenticated ── MissingCredential · InvalidCredential · WrongPassword
     ├── Forbidden ──────── CeilingExceeded · WrongOrigin
     ├── NotFound ───────── MethodNotAllowed · WrongHost
@@ -130,6 +130,13 @@ class InvalidPolicy(InvalidInput):
 
     code = "invalid_policy"
     title = "The policy files have errors"
+
+
+class InvalidTable(InvalidInput):
+    """Decision tables cannot be read, or ask too much; ``errors`` lists all findings, each with ``file:line``."""
+
+    code = "invalid_table"
+    title = "The decision tables have errors"
 
 
 class TooLarge(InvalidInput):
@@ -308,7 +315,7 @@ class Unreachable(Unavailable):
     title = "No answer"
 
 
-def nearest(word: str, valid: Sequence[str]) -> str | None:
-    """The valid word closest to ``word``, or ``None`` when none is close."""
-    found = get_close_matches(word.lower(), list(valid), n=1, cutoff=0.6)
+def nearest(word: str, valid: Sequence[str], alike: float = 0.6) -> str | None:
+    """The valid word closest to ``word``, or ``None`` when none is ``alike`` enough, from 0 to 1."""
+    found = get_close_matches(word.lower(), list(valid), n=1, cutoff=alike)
     return found[0] if found else None

@@ -55,7 +55,9 @@ class Recording:
         raw = await request.body()
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ") or None
         path = scope["raw_path"].decode()
-        asked = Asked(request.method, path, dict(request.query_params), bearer, json.loads(raw) if raw else None)
+        is_form = request.headers.get("content-type") == "application/x-www-form-urlencoded"
+        body = raw.decode() if is_form else json.loads(raw) if raw else None
+        asked = Asked(request.method, path, dict(request.query_params), bearer, body)
         self.asked.append(asked)
         if self.slow:
             await asyncio.sleep(self.slow)

@@ -5,19 +5,27 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from mcpctl.cli import delete
+from mcpctl.cli import delete, plain_yaml
 from mcpctl.cli.documents import APPLIED, READ_ONLY
+from mcpctl.cli.output import yaml_text
+from mcpctl.client.http import ControlPlane
+from mcpctl.errors import PolicyUnavailable
 from mcpctl.main import program
 from mcpctl.wire import apply as wire
 from mcpctl.wire import catalog, people, rbac, secrets
-from tests.cli.conftest import Mcpctl
+from tests.cli.conftest import Mcpctl, Ran
+from tests.cli.recording import Recording
 from tests.cli.test_story import login
 from tests.serving import ADMIN_PASSWORD, Served
 from tests.store.rows import dump
@@ -155,7 +163,17 @@ WRONG = [
     ("kind: group\nname: 2026-01-01\n", "name: 2026-01-01 is a date: put it in quotes"),
     ("kind: group\nname: x\n1: 2\n", "a member that is not text: put 1 in quotes"),
     ("kind: list\nitems:\n- {kind: group, name: x}\n- {kind: group}\n", "document 1, line 4: it has no name"),
-    ("!!python/object/apply:os.system [id]\n", "it is not YAML: could not determine a constructor"),
+    ("!!python/object/apply:os.system [id]\n", "document 1, line 1: the tag tag:yaml.org,2002:python/object/apply:os.system is not read"),
+    ("kind: group\nname: x\n---\n&a {kind: group, name: x, members: *a}\n", "document 2, line 4: the anchor &a is not read"),
+    ("kind: group\nname: x\nmembers: *gone\n", "document 1, line 3: the alias *gone is not read: write out what it stands for"),
+    ("kind: list\n<<: {items: [{kind: group, name: x}]}\n", "document 1, line 2: the merge key << is not read"),
+    ("kind: group\nname: x\nmembers: " + "[" * 20_000, "document 1, line 3: it is nested more than 100 deep"),
+    ("kind: server\nname: x\n" + "".join(f"{' ' * n}a:\n" for n in range(200)), "it is nested more than 100 deep"),
+    (f"kind: group\nname: x\nnumber: 0x{'f' * 5000}\n", "document 1, line 1: number: it is a number of more than 1024 bits: put it in quotes"),
+    (f"kind: group\nname: x\nnumber: {'9' * 5000}\n", "document 1: it cannot be read: Exceeds the limit"),
+    ("kind: group\nname: {[[1]]: 2}\n", "document 1: it cannot be read: "),
+    ('kind: group\nname: "\\UFFFFFFFF"\n', "document 1: it cannot be read: "),
+    ('kind: group\nname: "\\uD800"\n', "document 1, line 1: name: it holds half of a character"),
     ("", "there is nothing in"),
     ("kind: group\nname: ok\n---\n\nkind: group\nname: Not\nmembers: [x]\n", "x.yaml, document 2, line 5: group/Not: name: "),
     ("kind: group\nname: ok\nmembres: []\n", "x.yaml, document 1, line 1: group/ok: membres: unknown member; did you mean 'members'?"),
@@ -169,10 +187,26 @@ def test_what_cannot_be_read_is_named_with_file_document_and_line(text: str, say
     assert says in ran.err
 
 
-def test_many_values_behind_few_aliases_are_refused(admin: Mcpctl) -> None:
-    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
-    ran = admin("apply", "-f", "-", stdin="kind: group\nname: x\n" + bomb)
-    assert (2, True) == (ran.code, "it holds more than 200000 values" in ran.err)
+HOSTILE = {
+    "few aliases for many values": "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)),
+    "an alias of itself": "a: &a {members: *a}\n",
+    "merge keys within each other": "a0: &m0 {x: 1}\n" + "".join(f"a{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 9)}]}}\n" for n in range(1, 12)),
+}  # fmt: skip
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("command", ["apply", "diff"])
+def test_what_grows_when_it_is_read_is_refused_where_it_stands(command: str, text: str, mcpctl: Mcpctl) -> None:
+    ran = mcpctl(command, "-f", "-", stdin="kind: group\nname: x\n" + text)
+    assert (2, "") == (ran.code, ran.out)
+    assert "standard input, document 1, line 3: the anchor &" in ran.err
+
+
+@given(value=st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("<&*!|>-#:=~%@`'\"ab0x1_., \n\t\u2028é"), lambda inner: st.lists(inner) | st.dictionaries(st.text("<&*!a0x ~=", min_size=1), inner)))  # fmt: skip
+def test_whatever_is_printed_as_yaml_is_plain_and_is_read_back(value: Any) -> None:
+    body = {"kind": "server", "name": "x", "healthCheck": value}
+    assert [body] == [*plain_yaml.values(yaml_text(body))]
 
 
 def test_pruning_shows_what_goes_and_asks(admin: Mcpctl, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +230,16 @@ def test_pruning_shows_what_goes_and_asks(admin: Mcpctl, served: Served, monkeyp
     assert ["group/ops changed"] == lines(
         admin.ok("apply", "-f", "-", "--yes", "--prune", "groups", stdin="{kind: group, name: ops, members: []}")
     )
+
+
+def test_what_cannot_be_pruned_is_said_by_its_flag(admin: Mcpctl) -> None:
+    admin.ok("apply", "-f", "-", stdin=ALL)
+    ran = admin("apply", "-f", "-", "--yes", "--prune", "group,user", "--prune", "projects", stdin="{kind: group, name: ops}")
+    assert 2 == ran.code
+    assert [
+        "  --prune user: there is no user among the items, so pruning would delete every one",
+        "  --prune project: there is no project among the items, so pruning would delete every one",
+    ] == lines(ran.err)[1:]
 
 
 def test_what_is_saved_in_the_editor_is_applied(admin: Mcpctl, served: Served, editor: Any) -> None:
@@ -241,20 +285,131 @@ def test_an_edit_that_cannot_be_applied_opens_again_with_the_reason(admin: Mcpct
     assert 404 == served.admin.get("/groups/others").status_code
 
 
+def put_members(served: Served, members: list[str]) -> str:
+    """What an editor runs so that somebody else says who is in the group ops, just then."""
+    return f"""
+import json, urllib.request
+body = json.dumps({{"members": {members!r}}}).encode()
+headers = {{"Authorization": "Bearer {served.admin.bearer}", "Content-Type": "application/json"}}
+urllib.request.urlopen(urllib.request.Request("{served.address}/api/v1/groups/ops", body, headers, method="PUT")).close()
+"""
+
+
+def kept(ran: Ran) -> Path:
+    """The file that is said to hold what was written."""
+    (path,) = re.findall(r"^What you wrote is in (\S+); 'mcpctl apply -f' takes it\.$", ran.err, re.MULTILINE)
+    return Path(path)
+
+
+@pytest.fixture(autouse=True)
+def drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where files of editors go, so that whatever is left there is seen."""
+    place = tmp_path / "drafts"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return place
+
+
 def test_what_somebody_else_changed_meanwhile_is_not_undone_unseen(admin: Mcpctl, served: Served, editor: Any) -> None:
     admin.ok("apply", "-f", "-", stdin=ALL + "---\n{kind: user, name: cat, service: true}\n")
-    bearer = served.admin.bearer
-    put = f"""
-import json, urllib.request
-if time == 0:
-    body = json.dumps({{"members": ["User:cat"]}}).encode()
-    headers = {{"Authorization": "Bearer {bearer}", "Content-Type": "application/json"}}
-    urllib.request.urlopen(urllib.request.Request("{served.address}/api/v1/groups/ops", body, headers, method="PUT")).close()
-    text = text.replace("- User:bot", "[]").replace("members:\\n", "members: ")
-"""
-    seen = editor(put)
+    change = put_members(served, ["User:cat"]).replace("\n", "\n    ")
+    seen = editor(f"if time == 0:{change}\n    text = text.replace('- User:bot', '[]').replace('members:\\n', 'members: ')")
     ran = admin("edit", "group", "ops")
     assert (7, True) == (ran.code, "somebody changed it meanwhile" in ran.err)
     assert "# " in Path(seen[1]).read_text()
     assert "- User:cat" in Path(seen[1]).read_text()
     assert ["User:cat"] == served.admin.get("/groups/ops").json()["members"]
+    assert "members: []" in kept(ran).read_text()
+
+
+def test_what_somebody_else_changes_at_the_last_moment_is_not_undone(
+    admin: Mcpctl, served: Served, editor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last look at it and the writing: whatever was looked at, the revision is what counts."""
+    admin.ok("apply", "-f", "-", stdin=ALL + "---\n{kind: user, name: cat, service: true}\n")
+    sent = []
+
+    def post(plane: ControlPlane, path: str, body: Any = None, query: Any = None) -> Any:
+        sent.append(body)
+        if not body.get("dryRun") and len([one for one in sent if not one.get("dryRun")]) == 1:
+            assert 200 == served.admin.put("/groups/ops", {"members": ["User:cat"]}).status_code
+        return asked(plane, path, body, query)
+
+    asked = ControlPlane.post
+    monkeypatch.setattr(ControlPlane, "post", post)
+    editor("text = text.replace('- User:bot', '[]').replace('members:\\n', 'members: ')")
+    ran = admin("edit", "group", "ops")
+    assert (7, True) == (ran.code, "somebody changed it meanwhile" in ran.err)
+    assert ["User:cat"] == served.admin.get("/groups/ops").json()["members"]
+    assert "members: []" in kept(ran).read_text()
+
+
+def test_what_changes_elsewhere_at_the_last_moment_is_in_the_way_of_nothing(
+    admin: Mcpctl, served: Served, editor: Any, monkeypatch: pytest.MonkeyPatch, drafts: Path
+) -> None:
+    admin.ok("apply", "-f", "-", stdin=ALL)
+    sent = []
+
+    def post(plane: ControlPlane, path: str, body: Any = None, query: Any = None) -> Any:
+        sent.append(body)
+        if len(sent) == 2:
+            assert 201 == served.admin.post("/groups", {"name": "other"}).status_code
+        return asked(plane, path, body, query)
+
+    asked = ControlPlane.post
+    monkeypatch.setattr(ControlPlane, "post", post)
+    editor("text = text.replace('- User:bot', '[]').replace('members:\\n', 'members: ')")
+    assert "group/ops changed\n" == admin.ok("edit", "group", "ops")
+    assert [True, None, True, None] == [one.get("dryRun") for one in sent]
+    assert [] == list(drafts.iterdir())
+
+
+def test_what_is_deleted_meanwhile_is_not_made_anew(admin: Mcpctl, served: Served, editor: Any) -> None:
+    admin.ok("apply", "-f", "-", stdin=ALL)
+    gone = put_members(served, []).replace('/groups/ops", body', '/rbac/readers", None').replace("PUT", "DELETE")
+    editor(gone + "text = text.replace('view,', 'run,')")
+    ran = admin("edit", "rbac", "readers")
+    assert (6, True) == (ran.code, "rbac/readers is gone: somebody deleted it meanwhile" in ran.err)
+    assert 404 == served.admin.get("/rbac/readers").status_code
+    assert "role:run," in kept(ran).read_text()
+
+
+CLEARED = ["text = ''", "text = '# all of it a remark\\n'", "file.unlink(); sys.exit()", "text = ' \\n\\n'"]
+
+
+@pytest.mark.parametrize("does", CLEARED)
+def test_saving_nothing_changes_nothing(does: str, admin: Mcpctl, served: Served, editor: Any, drafts: Path) -> None:
+    before = dump(served.control.database)
+    editor(does)
+    ran = admin("edit", "group", "admins")
+    assert (0, "group/admins unchanged\n", "") == (ran.code, ran.out, ran.err)
+    assert before == dump(served.control.database)
+    assert [] == list(drafts.iterdir())
+
+
+LOST = {
+    "not UTF-8": ("file.write_bytes(b'kind: group # caf\\xe9'); sys.exit()", 2, "what you saved is not UTF-8 text", b"caf\xe9"),
+    "the editor fails": ("file.write_text(text + '# caf'); file.write_text(text + 'x: 1'); sys.exit(3)", 1, "Editing failed", b"x: 1"),
+    "not applied, and given up": ("text = text.replace('name: admins', 'name: others')", 2, "nothing is renamed", b"name: others"),
+    "not applied, and then removed": ("if time: file.unlink(); sys.exit()\ntext = text.replace('name: admins', 'name: others')", 2, "nothing is renamed", b"name: others"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("does", "code", "says", "holds"), LOST.values(), ids=LOST)
+def test_what_was_written_is_not_lost_with_what_went_wrong(
+    does: str, code: int, says: str, holds: bytes, admin: Mcpctl, editor: Any, drafts: Path
+) -> None:
+    editor(does)
+    ran = admin("edit", "group", "admins")
+    assert (code, True) == (ran.code, says in ran.err)
+    assert holds in kept(ran).read_bytes()
+    assert [kept(ran).parent] == list(drafts.iterdir())
+    assert 0o700 == kept(ran).parent.stat().st_mode & 0o777
+
+
+def test_what_was_written_is_not_lost_when_the_control_plane_is_away(mcpctl: Mcpctl, recording: Recording, editor: Any) -> None:
+    mcpctl.use(recording.address)
+    recording.say({"name": "ops", "members": []}, PolicyUnavailable("not now"))
+    editor("text = text.replace('[]', '[User:bot]')")
+    ran = mcpctl("edit", "group", "ops")
+    assert (4, True) == (ran.code, "members: [User:bot]" in kept(ran).read_text())

@@ -12,7 +12,9 @@ import pytest
 
 from tests.cli.conftest import Mcpctl
 from tests.cli.recording import Recording
+from tests.cli.test_story import login
 from tests.conftest import POLICIES
+from tests.serving import Served
 
 GOLDEN = Path(__file__).parent.parent / "data" / "policy_show_shipped.txt"
 
@@ -105,10 +107,35 @@ def test_check_knows_who_exists_from_a_list(mcpctl: Mcpctl, policies: Path) -> N
 
 def test_check_asks_the_control_plane_who_exists(mcpctl: Mcpctl, policies: Path, recording: Recording) -> None:
     mcpctl.use(recording.address)
-    recording.say({"items": [{"name": "admins", "tokenSha": "ab" * 32}, {"name": "gateways", "tokenSha": "cd" * 32}]})
+    everybody = {"items": [{"name": "admins", "tokenSha": "ab" * 32}, {"name": "gateways", "tokenSha": "cd" * 32}]}
+    recording.say(*[{"allowed": True}] * 3, everybody)
     assert 0 == mcpctl("policy", "check", str(policies), "--strict", "--ask-server").code
     asked = [request.path for request in recording.asked]
-    assert ["/api/v1/users", "/api/v1/groups", "/api/v1/mcptokens"] == [path.partition("?")[0] for path in asked]
+    assert ["/api/v1/users", "/api/v1/groups", "/api/v1/mcptokens"] == [path.partition("?")[0] for path in asked[3:]]
+
+
+def test_who_may_not_view_everybody_is_not_told_that_somebody_does_not_exist(mcpctl: Mcpctl, served_on_sqlite: Served) -> None:
+    served_on_sqlite.user("alice", "role:view,resource:users", "role:view,resource:groups", "role:view,resource:mcptokens")
+    served_on_sqlite.user("bob", "role:view,resource:users", "role:view,resource:groups,name:ops")
+    login(mcpctl, served_on_sqlite, "alice", "a long password")
+    assert 0 == mcpctl("policy", "check", str(POLICIES), "--strict", "--ask-server").code
+    login(mcpctl, served_on_sqlite, "bob", "a long password")
+    ran = mcpctl("policy", "check", str(POLICIES), "--strict", "--ask-server")
+    assert (5, "") == (ran.code, ran.out)
+    assert ["    view groups *", "    view mcptokens *"] == ran.err.splitlines()[-2:]
+
+
+def test_a_list_of_subjects_is_told_by_its_lines(mcpctl: Mcpctl, policies: Path) -> None:
+    listed = mcpctl.file("everybody.txt", "User:alice\nalice\n\nUser:Bob\n")
+    ran = mcpctl("policy", "check", str(policies), "--strict", "--subjects", listed)
+    assert (2, "") == (ran.code, ran.out)
+    first, *lines = ran.err.splitlines()
+    assert "error: The request is not valid" == first
+    assert [f"  {listed}:2: 'alice' is not a subject", f"  {listed}:4: 'Bob' cannot be a user name"] == [
+        line[: line.rindex(": ")] for line in lines
+    ]
+    ran = mcpctl("policy", "check", str(policies), "--strict", "--subjects", "-", stdin="x")
+    assert "  standard input:1: 'x' is not a subject" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -148,7 +175,30 @@ def test_without_tables_or_with_a_bad_policy_a_test_never_passes(mcpctl: Mcpctl,
     (policies / "more.csv").unlink()
     ran = mcpctl("policy", "test", str(policies))
     assert 6 == ran.code
-    assert "there are no decision tables in" in ran.err
+    assert f"there is no {policies}/tests: name a decision table or a directory of them" in ran.err
+
+
+def test_a_table_that_cannot_be_read_is_told_as_what_it_is_with_its_line_and_exits_with_2(
+    mcpctl: Mcpctl, policies: Path
+) -> None:
+    good = mcpctl.file("good.csv", "subject,action,resource,name,expected\nUser:bob,run,servers,a,deny\n")
+    broken = mcpctl.file("tables.csv", "subject,action,resource,name,expected\nUser:bob,run,server,a,yes\n")
+    other = mcpctl.file("other.yaml", "about: nothing\nroles:\n  veiw: [view]\n")
+    ran = mcpctl("policy", "test", str(policies), broken, good, other)
+    assert (2, "") == (ran.code, ran.out)
+    assert [
+        "error: The decision tables have errors",
+        "  tables.csv:2: expected is 'yes'; write 'allow' or 'deny'",
+        "  other.yaml:3: unknown role 'veiw'; it is one of admin, create, delete, edit, expose, run, view",
+    ] == ran.err.splitlines()
+    ran = mcpctl("policy", "test", str(policies), broken, good, other, "-o", "junit")
+    root = ElementTree.fromstring(ran.out)
+    assert (2, "3", "0", "2") == (ran.code, root.get("tests"), root.get("failures"), root.get("errors"))
+    assert "tables.csv:2: expected is 'yes'; write 'allow' or 'deny'" == root.findall("testsuite/testcase/error")[0].get(
+        "message"
+    )
+    ran = mcpctl("policy", "test", str(policies), "no-such.csv")
+    assert (6, True) == (ran.code, "there is no no-such.csv: name a decision table or a directory" in ran.err)
 
 
 def test_diff_says_who_gains_and_who_loses_what_and_exits_like_diff(mcpctl: Mcpctl, policies: Path) -> None:
@@ -158,14 +208,14 @@ def test_diff_says_who_gains_and_who_loses_what_and_exits_like_diff(mcpctl: Mcpc
     assert 1 == ran.code
     assert (
         """\
-The role auditor, for whoever holds it: + view
-The role delete, for whoever holds it: + view
+The role auditor, for whoever holds it: + view; for whoever is denied it: - view
+The role delete, for whoever holds it: + view; for whoever is denied it: - view
 Group:admins
   may no longer:
-    - view, run secrets key   (new more.csv:3)
+    - view, run secrets key   (more.csv:3 of NEW)
 User:alice
   may now:
-    + view servers a   (new more.csv:2)
+    + view servers a   (more.csv:2 of NEW)
 """
         == ran.out
     )
@@ -192,13 +242,19 @@ def test_show_tells_of_one_subject_alone(mcpctl: Mcpctl, policies: Path) -> None
     directory = add(
         policies, "g, User:alice, Group:gateways", "p, User:alice, run, servers, a, allow", "g, User:bob, Group:ops"
     )
-    assert """
+    assert """\
 User:alice, of Group:gateways
 MAY         ON           NAMED   BY
-gateway     operations   *       bindings.csv:5
+gateway     operations   *       bindings.csv:5, more.csv:1
 view, run   servers      a       more.csv:2
 """ == mcpctl.ok("policy", "show", directory, "--subject", "User:alice")
     found = json.loads(mcpctl.ok("policy", "show", directory, "--subject", "User:bob", "-o", "json"))
-    assert {"subjects": [{"subject": "User:bob", "groups": ["Group:ops"], "grants": []}]} == found
+    assert {"subjects": [{"subject": "User:bob", "groups": ["Group:ops"], "grants": [], "denies": []}]} == found
+    add(policies, "p, User:dora, run, secrets, key, deny", name="denies.csv")
+    assert """\
+User:dora
+MAY NOT     ON        NAMED   BY
+view, run   secrets   key     denies.csv:1
+""" == mcpctl.ok("policy", "show", directory, "--subject", "User:dora")
     ran = mcpctl("policy", "show", directory, "--subject", "User:carol")
     assert (6, True) == (ran.code, f"no line in {directory} names User:carol" in ran.err)

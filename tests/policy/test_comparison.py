@@ -144,9 +144,10 @@ def test_what_is_shown_of_a_subject_is_what_it_may_do_and_nothing_else(
     for subject in SUBJECTS:
         shown = grants.effective(policy(found, belongs, listed), subject)
         expected = counted(found, belongs, listed, subject)
-        assert {atom for atom in oracle.ATOMS if expected[atom] == "allow"} == {
-            atom for atom in oracle.ATOMS if any(one.speaks_of(*atom) for one in shown)
-        }
+        for answer, told in (("allow", shown.allowed), ("deny", shown.denied)):
+            assert {atom for atom in oracle.ATOMS if expected[atom] == answer} == {
+                atom for atom in oracle.ATOMS if any(one.speaks_of(*atom) for one in told)
+            }
 
 
 @given(found=lines(), belongs=members())
@@ -177,7 +178,7 @@ def on_servers(found: Sequence[tuple[str, str]], model: PolicyModel = MODEL) -> 
 @given(found=SMALL)
 def test_one_name_stands_for_all_between_the_same_edges(found: list[tuple[str, str]]) -> None:
     read = on_servers(found)
-    shown, own = grants.effective(read, "User:ann"), grants.slice_of(read, "User:ann")
+    shown, own = grants.effective(read, "User:ann").allowed, grants.slice_of(read, "User:ann")
     wrong = [
         name
         for name in EVERY_NAME
@@ -290,16 +291,39 @@ def test_the_line_that_makes_the_difference_is_named_with_its_side() -> None:
         policy([(ANN, "view", "secrets", "b", "allow"), secrets, (ANN, "view", "secrets", "a", "deny")]),
     )
     assert {
-        "User:ann gains view secrets b": ("new a.csv:1",),
-        "User:ann loses view secrets a": ("new a.csv:3",),
-        "User:ann loses view servers c": ("old a.csv:1",),
-        "Group:team released view, run servers b": ("old a.csv:3",),
+        "User:ann gains view secrets b": ("a.csv:1 of NEW",),
+        "User:ann loses view secrets a": ("a.csv:3 of NEW",),
+        "User:ann loses view servers c": ("a.csv:1 of OLD",),
+        "Group:team released view, run servers b": ("a.csv:3 of OLD",),
     } == {
         f"{change.subject} {kind} {one}": one.by
         for change in found.changes
         for kind, all_ in change.grants.items()
         for one in all_
     }
+
+
+def test_a_membership_that_makes_the_difference_is_named_beside_the_line_of_the_group() -> None:
+    held: list[Line] = [(TEAM, "view", "servers", "a", "allow"), (TEAM, "run", "secrets", "*", "deny")]
+    alone, member = policy(held), policy(held, [(ANN, TEAM)])
+    for old, new, side, gains, denies in (
+        (alone, member, "NEW", "gains", "denied"),
+        (member, alone, "OLD", "loses", "released"),
+    ):
+        (change,) = comparison.compare(old, new).changes
+        assert {
+            gains: [("view servers a", (f"a.csv:1 of {side}", f"b.csv:1 of {side}"))],
+            denies: [("view, run secrets *", (f"a.csv:2 of {side}", f"b.csv:1 of {side}"))],
+        } == {kind: [(str(one), one.by) for one in listed] for kind, listed in change.grants.items()}
+    assert [("a.csv:1", "b.csv:1")] == [one.by for one in grants.effective(member, ANN).allowed]
+    assert [("a.csv:2", "b.csv:1")] == [one.by for one in grants.effective(member, ANN).denied]
+
+
+def test_a_role_called_like_an_action_contains_it_whether_a_line_defines_the_role_or_not() -> None:
+    without = {role: listed for role, listed in oracle.ROLES.items() if role != "view"}
+    found = comparison.compare(policy([], roles=without), policy([], roles=without | {"view": "view run"}))
+    assert [("view", ("run",), ())] == [tuple(one) for one in found.roles]
+    assert comparison.compare(policy([], roles=without), policy([], roles=without | {"view": "view"})).equivalent
 
 
 def test_what_the_ceiling_alone_answers_otherwise_is_told() -> None:
@@ -352,7 +376,7 @@ def test_a_grant_says_all_it_leaves_out() -> None:
         (ANN, "run", "servers", "*", "deny"),
         (ANN, "delete", "servers", "a/x", "deny"),
     ]
-    shown: tuple[Grant, ...] = grants.effective(policy(lines_), ANN)
+    shown: tuple[Grant, ...] = grants.effective(policy(lines_), ANN).allowed
     assert [
         "admin except view, delete, run * *",
         "view, delete, run * except servers *",

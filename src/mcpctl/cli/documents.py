@@ -1,7 +1,7 @@
 """Things as documents in files: what ``get -o yaml`` prints and ``apply``, ``diff`` and ``edit`` read.
 
 A document is one thing with its ``kind``, or ``kind: list`` with ``items``, each of them one. A file may hold several, between
-lines of ``---``. JSON is read as the YAML it is.
+lines of ``---``. JSON is read as the YAML it is; of YAML only what is plain (``mcpctl.cli.plain_yaml``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, SequenceNode
-
+from mcpctl.cli import plain_yaml
 from mcpctl.cli.resources import GROUPS, MCPTOKENS, PROJECTS, RBAC, SECRETS, SERVERS, USERS, Kind, kind_called
 from mcpctl.client.http import Json
 from mcpctl.errors import InvalidInput
@@ -35,8 +32,8 @@ READ_ONLY: Final = {
 """What ``get`` shows and nobody sets: it may stand in a document and says nothing."""
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
-LARGEST: Final = 200_000
-"""Values in one file, those that stand behind an alias counted each time."""
+LONGEST_NUMBER: Final = 1024
+"""Bits of a whole number: more than any program keeps of one, and few enough to be written in decimal digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,34 +117,24 @@ def _things(source: str, text: str, wrong: list[str]) -> Iterator[tuple[str, Any
     """Each thing in ``text`` and where it stands; what cannot be read is added to ``wrong``."""
     nodes, number = list[Any](), 0
     try:
-        for number, node in enumerate(YAML(typ="safe", pure=True).compose_all(text), 1):  # noqa: B007 - told if it fails
+        for node in plain_yaml.nodes(text):
             nodes.append(node)
+            number += 1
         number = 0
-        for node, value in zip(nodes, YAML(typ="safe", pure=True).load_all(text), strict=True):
+        for node, value in zip(nodes, plain_yaml.values(text), strict=True):
             number += 1
             document = f"{source}, document {number}, line "
             if value is None:
                 continue
             items = value.get("items") if isinstance(value, dict) and value.get("kind", "list") == "list" else None
             if isinstance(items, list):
-                lines = _lines_of_items(node)
-                yield from ((f"{document}{line}", item) for line, item in zip(lines, items, strict=True))
+                lines = plain_yaml.lines(node)
+                yield from ((f"{document}{lines['items', n]}", item) for n, item in enumerate(items))
             else:
                 yield f"{document}{node.start_mark.line + 1}", value
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        cause = str(error.problem or error.context).splitlines()[0]
-        wrong.append(f"{source}, document {number + 1}, line {line}: it is not YAML: {cause}")
-    except (YAMLError, ValueError, RecursionError) as error:
-        wrong.append(f"{source}, document {number + 1}: it cannot be read: {str(error).splitlines()[0]}")
-
-
-def _lines_of_items(node: Any) -> list[int]:
-    if isinstance(node, MappingNode):
-        for key, value in node.value:
-            if key.value == "items" and isinstance(value, SequenceNode):
-                return [one.start_mark.line + 1 for one in value.value]
-    return []
+    except plain_yaml.UNREADABLE as error:
+        line, why = plain_yaml.cause(error)
+        wrong.append(f"{source}, document {number + 1}{f', line {line}' if line else ''}: {why}")
 
 
 def _document(where: str, body: Any) -> Document:
@@ -175,17 +162,17 @@ def _require_json(body: Json) -> None:
         InvalidInput: naming the member.
     """
     ahead: list[tuple[str, Any]] = [("", body)]
-    seen = 0
     while ahead:
         where, value = ahead.pop()
-        seen += 1
-        if seen > LARGEST:
-            raise InvalidInput(f"it holds more than {LARGEST} values")
         if isinstance(value, dict):
             if odd := [key for key in value if not isinstance(key, str)]:
                 raise InvalidInput(f"{where or 'it'} has a member that is not text: put {odd[0]} in quotes")
             ahead += [(f"{where}.{key}".lstrip("."), one) for key, one in value.items()]
         elif isinstance(value, list):
             ahead += [(f"{where}.{number}", one) for number, one in enumerate(value)]
+        elif isinstance(value, int) and value.bit_length() > LONGEST_NUMBER:
+            raise InvalidInput(f"{where}: it is a number of more than {LONGEST_NUMBER} bits: put it in quotes")
+        elif isinstance(value, str) and not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
+            raise InvalidInput(f"{where}: it holds half of a character, a surrogate: write the whole of it")
         elif not isinstance(value, str | int | float | None) or (isinstance(value, float) and not isfinite(value)):
             raise InvalidInput(f"{where}: {value} is a {type(value).__name__}: put it in quotes")

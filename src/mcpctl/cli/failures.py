@@ -72,7 +72,7 @@ def lines(problem: Problem, command: click.Command | None = None) -> Iterator[st
 def flag_for(field: str, command: click.Command | None) -> str:
     """The flag or argument of ``command`` that the request's ``field`` came from, else the field itself."""
     head = re.match(r"[A-Za-z_]+", field)
-    if command is None or head is None:
+    if command is None or head is None or ":" in field:  # a line of a file, which may be called as a flag is
         return field
     wanted = re.sub(r"([A-Z])", lambda upper: "_" + upper[0].lower(), head[0])
     for param in command.params:

@@ -16,20 +16,21 @@ from mcpctl.cli.tables import print_table
 from mcpctl.cli.terminal import printable, say
 from mcpctl.cli.verbs import CommandGroup
 from mcpctl.cli.words import SUBJECT
-from mcpctl.client.http import path_of
-from mcpctl.errors import Duplicate, FieldError, InvalidInput, NotFound
+from mcpctl.client.http import ControlPlane, path_of
+from mcpctl.errors import Duplicate, FieldError, Forbidden, InvalidInput, NotFound
 from mcpctl.policy import checks, comparison, files, grants, names
 from mcpctl.policy.checks import Noted
 from mcpctl.policy.comparison import Comparison
-from mcpctl.policy.grants import Grant
+from mcpctl.policy.grants import Effective
 from mcpctl.policy.model import PolicyModel
-from mcpctl.policy.vocabulary import ADMIN
+from mcpctl.policy.vocabulary import ADMIN, ANY
 from mcpctl.shipped import shipped
 
 DIRECTORY: Final = click.Path(path_type=Path)
 """Whether it is one is said by whoever reads it, in the words of policy files."""
 
-GRANT_TITLES: Final = ("MAY", "ON", "NAMED", "BY")
+GRANT_TITLES: Final = ("ON", "NAMED", "BY")
+"""After what may be done, or may not."""
 
 
 @click.group(cls=CommandGroup, short_help="Check, test and compare policy files.")
@@ -76,7 +77,7 @@ def init(directory: Path, output: str | None) -> None:
 @click.argument("directory", type=DIRECTORY, metavar="DIR", help="The policy directory.")
 @click.option("--strict", is_flag=True, help="Also find what can be read and is probably not meant.")
 @click.option("--subjects", metavar="FILE", help="Who exists, one subject per line; '-' for standard input.")
-@click.option("--ask-server", is_flag=True, help="Ask the control plane who exists.")
+@click.option("--ask-server", is_flag=True, help="Ask the control plane who exists; you must be able to view them all.")
 @output_flag("json")
 @connection_flags
 def check(directory: Path, strict: bool, subjects: str | None, ask_server: bool, output: str | None) -> int:
@@ -115,14 +116,53 @@ def _known(subjects: str | None, ask_server: bool) -> list[str] | None:
     """Who exists, from a list and from the control plane; ``None`` if neither is named."""
     found: list[str] = []
     if subjects:
-        lines = [line.strip() for line in _text(subjects).splitlines()]
-        found += [str(names.parse_subject(line)) for line in lines if line and not line.startswith("#")]
+        found += _listed(subjects)
     if ask_server:
         with control_plane() as plane:
+            _require_all_in_sight(plane)
             found += [f"User:{user['name']}" for user in plane.items(path_of("users"))]
             found += [f"Group:{group['name']}" for group in plane.items(path_of("groups"))]
             found += [f"McpToken:{token['tokenSha']}" for token in plane.items(path_of("mcptokens"))]
     return found if subjects or ask_server else None
+
+
+def _require_all_in_sight(plane: ControlPlane) -> None:
+    """Go on only if whoever asks may view everybody: of whom a list leaves out, it would be said that they do not exist.
+
+    Raises:
+        Forbidden: naming what is missing.
+    """
+    missing = [
+        f"view {resource} {ANY}"
+        for resource in ("users", "groups", "mcptokens")
+        if plane.post(path_of("authorize"), {"action": "view", "resource": resource})["allowed"] is not True
+    ]
+    if missing:
+        raise Forbidden(
+            f"who exists is for whoever may view everybody; what you lack: {'; '.join(missing)}",
+            missing=missing,
+        )
+
+
+def _listed(source: str) -> list[str]:
+    """The subjects a file lists, a line each.
+
+    Raises:
+        InvalidInput: with one entry of ``errors`` for each line that names none.
+    """
+    found: list[str] = []
+    wrong: list[FieldError] = []
+    for number, raw in enumerate(_text(source).splitlines(), start=1):
+        line = raw.strip()
+        if line and not line.startswith("#"):
+            try:
+                found.append(str(names.parse_subject(line)))
+            except InvalidInput as error:
+                where = f"{'standard input' if source == '-' else source}:{number}"
+                wrong.append(FieldError(where, error.detail))
+    if wrong:
+        raise InvalidInput("; ".join(one.message for one in wrong), errors=wrong)
+    return found
 
 
 def _text(source: str) -> str:
@@ -151,14 +191,15 @@ def test(directory: Path, tables: tuple[Path, ...], output: str) -> int:
       mcpctl policy test ./policies ./more/tables.csv
       mcpctl policy test ./policies -o junit > policy.xml
     """
-    found = list(decision_tables.outcomes(directory, tables))
+    found, read = decision_tables.outcomes(directory, tables)
     failed = [one for one in found if not one.passed]
     if output == "junit":
-        print(decision_tables.junit(found))
-    elif output == "json":
+        print(decision_tables.junit(found, read.broken))
+    read.require_all()
+    if output == "json":
         items = [{"file": one.file, "line": one.line, "what": one.what, "failure": one.failure or None} for one in found]
         print_json({"passed": len(found) - len(failed), "failed": len(failed), "outcomes": items})
-    else:
+    elif output == "table":
         if failed:
             print_table(["WHERE", "EXPECTED", "FOUND"], [[one.where, one.what, one.failure] for one in failed])
         print(f"{len(found) - len(failed)} passed, {len(failed)} failed")
@@ -191,8 +232,10 @@ def diff(old: Path, new: Path, output: str | None) -> int:
 
 def _print_comparison(found: Comparison) -> None:
     for role in found.roles:
-        said = [f"+ {action}" for action in role.gains] + [f"- {action}" for action in role.loses]
-        print(printable(f"The role {role.role}, for whoever holds it: {', '.join(said) or 'it is defined otherwise'}"))
+        held = [f"+ {action}" for action in role.gains] + [f"- {action}" for action in role.loses]
+        denied = [f"- {action}" for action in role.gains] + [f"+ {action}" for action in role.loses]
+        holders = f"for whoever holds it: {', '.join(held)}; for whoever is denied it: {', '.join(denied)}"
+        print(printable(f"The role {role.role}, {holders}"))
     for change in found.changes:
         print(printable(change.subject))
         for kind, listed in change.grants.items():
@@ -216,7 +259,8 @@ def _print_comparison(found: Comparison) -> None:
 @click.option("--subject", type=SUBJECT, metavar="SUBJECT", help="Of this subject only.")
 @output_flag("json")
 def show(directory: Path, subject: str | None, output: str | None) -> None:
-    """Show what each subject of the policy files may do in effect: groups, roles and denies worked out, and by which lines.
+    """Show what each subject of the policy files may do in effect, and may not whatever else is given to it: groups, roles
+    and denies worked out, and by which lines.
 
     Examples:
       mcpctl policy show ./policies
@@ -235,13 +279,20 @@ def show(directory: Path, subject: str | None, output: str | None) -> None:
     if not subject:
         rows = [[role, "every action" if role == ADMIN else ", ".join(listed)] for role, listed in actions.items()]
         print_table(["ROLE", "ACTIONS"], rows)
-    for one, found in effective.items():
-        print()
+    for number, (one, found) in enumerate(effective.items()):
+        if number or not subject:
+            print()
         groups = read.groups_of(one)
         print(printable(f"{one}, of {', '.join(groups)}" if groups else one))
-        rows = [[*grant.columns, ", ".join(grant.by)] for grant in found]
-        print_table(list(GRANT_TITLES), rows) if rows else print("nothing")
+        for title, listed in (("MAY", found.allowed), ("MAY NOT", found.denied)):
+            if listed:
+                print_table([title, *GRANT_TITLES], [[*grant.columns, ", ".join(grant.by)] for grant in listed])
+        if not found.allowed and not found.denied:
+            print("nothing")
 
 
-def _grants(read: files.PolicyFiles, subject: str, found: tuple[Grant, ...]) -> dict[str, Any]:
-    return {"groups": list(read.groups_of(subject)), "grants": [grant.as_json() for grant in found]}
+def _grants(read: files.PolicyFiles, subject: str, found: Effective) -> dict[str, Any]:
+    listed = {"grants": found.allowed, "denies": found.denied}
+    return {"groups": list(read.groups_of(subject))} | {
+        member: [grant.as_json() for grant in all_] for member, all_ in listed.items()
+    }

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TextIO
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -29,7 +29,10 @@ def can_ask() -> bool:
 
 
 def printable(text: str) -> str:
-    """``text`` with control characters escaped, so that what a server sends cannot steer the terminal or break a table."""
+    """``text`` with control characters escaped, so that what a server sends cannot steer the terminal or break a table.
+
+    What is left may stand in XML 1.0 as well.
+    """
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

@@ -29,6 +29,10 @@ The last two are what the creator ceiling asks, and are told where none of the o
 """
 
 WHOLE: Final = {"gains": "holdsMore", "released": "holdsMore", "loses": "holdsLess", "denied": "holdsLess"}
+OLD: Final = "OLD"
+NEW: Final = "NEW"
+"""The two policies, as the command line calls them: ``a.csv:4 of NEW`` makes the difference."""
+
 EXPLAINED_BY: Final = {"holdsMore": ("gains", "released"), "holdsLess": ("loses", "denied")}
 
 
@@ -50,7 +54,10 @@ class Change:
 
 
 class RoleChange(NamedTuple):
-    """What a role contains now and did not before, and the opposite. It concerns whoever holds it, in the database too."""
+    """What a role contains now and did not before, and the opposite. It concerns whoever holds it, in the database too.
+
+    For whoever is denied the role it is the other way round: what it contains no longer is no longer denied.
+    """
 
     role: str
     gains: tuple[str, ...]
@@ -102,7 +109,7 @@ def compare(old: PolicyFiles, new: PolicyFiles) -> Comparison:
 
 def _roles(old: Roles, new: Roles) -> Iterator[RoleChange]:
     for role in sorted({*old.names, *new.names}):
-        before, after = (set(roles.actions(role)) if role in roles.names else set() for roles in (old, new))
+        before, after = set(old.actions(role)), set(new.actions(role))
         if before != after:
             yield RoleChange(role, tuple(sorted(after - before)), tuple(sorted(before - after)))
 
@@ -123,7 +130,9 @@ def _change(old: PolicyFiles, new: PolicyFiles, subject: str, same_otherwise: bo
         if concerned is None or _speaks(concerned, atom.question):
             one, other = before.ask(*atom.question), after.ask(*atom.question)
             if kind := _kind(one, other):
-                found.setdefault(kind, {})[atom] = _origins(one, other, kind)
+                rule, side, policy = (one.rule, OLD, old) if other.rule is None else (other.rule, NEW, new)
+                places = policy.places(subject, rule) if rule else ()
+                found.setdefault(kind, {})[atom] = tuple(f"{place} of {side}" for place in places)
     whole: dict[str, list[str]] = {}
     for question in atoms.wholes():
         if concerned is None or _speaks(concerned, question):
@@ -156,9 +165,3 @@ def _kind(before: Ruling, after: Ruling) -> str:
     if (before.rule is None) is (after.rule is None):
         return ""
     return "released" if after.rule is None else "denied"
-
-
-def _origins(before: Ruling, after: Ruling, kind: str) -> tuple[str, ...]:
-    """The line that makes the difference, and in which of the two policies it stands: ``new a.csv:4``."""
-    rule, side = (before.rule, "old") if kind == "released" or after.rule is None else (after.rule, "new")
-    return (f"{side} {rule.origin}",) if rule else ()

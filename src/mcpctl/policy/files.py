@@ -79,7 +79,7 @@ class PolicyFiles:
     digest: str
     role_lines: Mapping[tuple[str, str], str] = field(default_factory=dict)
     _rules_by_subject: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict, repr=False)
-    _groups_by_user: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    _groups_by_user: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -95,9 +95,9 @@ class PolicyFiles:
         by_subject: defaultdict[str, list[Rule]] = defaultdict(list)
         for rule in rules:
             by_subject[rule.sub].append(rule)
-        by_user: defaultdict[str, list[str]] = defaultdict(list)
+        by_user: defaultdict[str, dict[str, str]] = defaultdict(dict)
         for membership in memberships:
-            by_user[membership.user].append(membership.group)
+            by_user[membership.user].setdefault(membership.group, membership.origin)
         return cls(
             model,
             roles,
@@ -106,7 +106,7 @@ class PolicyFiles:
             digest,
             role_lines or {},
             {subject: tuple(found) for subject, found in by_subject.items()},
-            {user: tuple(found) for user, found in by_user.items()},
+            dict(by_user),
         )
 
     def rules_of(self, subject: str) -> tuple[Rule, ...]:
@@ -115,7 +115,12 @@ class PolicyFiles:
 
     def groups_of(self, user: str) -> tuple[str, ...]:
         """The groups, as ``Group:<name>``, that files put ``User:<name>`` into."""
-        return self._groups_by_user.get(user, ())
+        return tuple(self._groups_by_user.get(user, ()))
+
+    def places(self, user: str, rule: Rule) -> tuple[str, ...]:
+        """Where it stands that ``rule`` speaks of ``user``: the line, and that which puts the user into its group."""
+        joined = self._groups_by_user.get(user, {}).get(rule.sub)
+        return (rule.origin, joined) if joined else (rule.origin,)
 
     def naming(self, subject: str) -> tuple[str, ...]:
         """Where files name ``subject``: every ``file:line``, in order."""

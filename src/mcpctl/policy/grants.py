@@ -153,8 +153,9 @@ def _in_reading_order(grant: Grant) -> tuple[object, ...]:
 
 
 def _by_file_and_line(origin: str) -> tuple[str, int, str]:
-    file, _, line = origin.rpartition(":")
-    return file, int(line) if line.isdigit() else 0, origin
+    place, _, whose = origin.partition(" ")
+    file, _, line = place.rpartition(":")
+    return file, int(line) if line.isdigit() else 0, whose
 
 
 def subjects(policy: PolicyFiles) -> tuple[str, ...]:
@@ -173,17 +174,28 @@ def slice_of(policy: PolicyFiles, subject: str) -> Slice:
     return Slice(policy.model, policy.roles, subject, policy.groups_of(subject), lines_of(policy, subject))
 
 
-def effective(policy: PolicyFiles, subject: str) -> tuple[Grant, ...]:
-    """What ``subject`` may do by these files alone: groups, roles and denies worked out.
+class Effective(NamedTuple):
+    """What somebody may do, and what is denied, whatever else would allow it."""
+
+    allowed: tuple[Grant, ...]
+    denied: tuple[Grant, ...]
+
+
+def effective(policy: PolicyFiles, subject: str) -> Effective:
+    """What ``subject`` may do by these files alone, and what they deny: groups and roles worked out.
 
     Raises:
         PolicyUnavailable: the model cannot be evaluated.
     """
     own = slice_of(policy, subject)
     atoms = told_apart(Side(policy.model, policy.roles, own.rules))
-    found = {}
+    allowed: dict[Atom, tuple[str, ...]] = {}
+    denied: dict[Atom, tuple[str, ...]] = {}
     for atom in atoms.each():
         ruling = own.ask(*atom.question)
+        places = policy.places(subject, ruling.rule) if ruling.rule else ()
         if ruling.allowed:
-            found[atom] = (ruling.rule.origin,) if ruling.rule else ()
-    return gathered(atoms, found)
+            allowed[atom] = places
+        elif ruling.rule:
+            denied[atom] = places
+    return Effective(gathered(atoms, allowed), gathered(atoms, denied))

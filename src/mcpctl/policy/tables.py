@@ -8,13 +8,14 @@ and project; and which roles contain which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import product
+from math import prod
 from typing import Final, NamedTuple
 
-from mcpctl.errors import FieldError, InvalidInput, InvalidPolicy
+from mcpctl.errors import FieldError, InvalidInput, InvalidTable
 from mcpctl.policy import bindings, names, vocabulary
 from mcpctl.policy.bindings import Binding
 from mcpctl.policy.files import Finding
@@ -27,8 +28,14 @@ UNLISTED: Final = "# unlisted: deny"
 MEMBERS: Final = ("about", "unlisted", "axes", "memberships", "bindings", "projects", "tokens", "roles", "cases")
 """What a document may say. ``about`` is for people."""
 
+MOST_QUESTIONS: Final = 100_000
+"""Of one table, those it lists and those it does not each: a few words in each field of one line multiply to any number."""
+
 Question = tuple[str, str, str, str]
 """Subject, action, resource, name."""
+
+Place = tuple[str | int, ...]
+"""A member of a document, or one and what is in it: ``("cases", 3)``."""
 
 
 class Case(NamedTuple):
@@ -74,12 +81,23 @@ class Table:
     def unlisted(self) -> list[Question]:
         """The questions of its axes that no case lists: of every subject each action on each name of a resource."""
         listed = {case.question for case in self.cases}
+        subjects, things, actions = self._all_axes()
+        found = [(subject, action, *thing) for subject, thing, action in product(subjects, things, actions)]
+        return [one for one in found if one not in listed and _can_be_asked(one[1], one[2])]
+
+    def extent(self) -> int:
+        """How many questions its axes make, listed or not, counted without making them."""
+        return prod(map(len, self._all_axes()))
+
+    def _all_axes(self) -> tuple[Collection[str], Collection[tuple[str, str]], Collection[str]]:
+        """The subjects, the resources with their names, and the actions of the axes and of the cases."""
         questions = [case.question for case in self.cases]
         subjects = dict.fromkeys([*self.axes["subjects"], *(one for one, _, _, _ in questions)])
         actions = dict.fromkeys([*self.axes["actions"], *(one for _, one, _, _ in questions)])
-        things = dict.fromkeys([(res, name) for res, all_ in self.names.items() for name in all_] + [q[2:] for q in questions])
-        found = [(subject, action, *thing) for subject, thing, action in product(subjects, things, actions)]
-        return [one for one in found if one not in listed and _can_be_asked(one[1], one[2])]
+        things = dict.fromkeys(
+            [(res, name) for res, all_ in self.names.items() for name in all_] + [(res, name) for _, _, res, name in questions]
+        )
+        return subjects, things, actions
 
 
 def token_subject(name: str) -> str:
@@ -91,7 +109,7 @@ def of_csv(file: str, text: str) -> Table:
     """The table a CSV file says. Several words in a field, with blanks between, are a case each.
 
     Raises:
-        InvalidPolicy: with every finding.
+        InvalidTable: with every finding.
     """
     reader = _Reader(file)
     header: list[str] | None = None
@@ -115,24 +133,27 @@ def of_csv(file: str, text: str) -> Table:
     return reader.done()
 
 
-def of_document(file: str, document: object, case_lines: Sequence[int], roles: Collection[str]) -> Table:
+def of_document(file: str, document: object, lines: Mapping[Place, int], roles: Collection[str]) -> Table:
     """The table a document of plain maps, lists and words says.
 
     Args:
         file: what it is called.
         document: what it says.
-        case_lines: the line of each of its ``cases``.
+        lines: where its members stand, and what is in these.
         roles: the roles its bindings may give.
 
     Raises:
-        InvalidPolicy: with every finding.
+        InvalidTable: with every finding.
     """
-    reader = _Reader(file, roles)
+    reader = _Reader(file, roles, lines)
     if not isinstance(document, Mapping):
         reader.find("it is not a map", f"write the members {', '.join(MEMBERS)}")
         return reader.done()
-    reader.only(document, MEMBERS)
+    for member in document:
+        reader.at(str(member))
+        reader.only([member], MEMBERS)
     table, said = reader.table, reader.map_of
+    reader.at("unlisted")
     if (unlisted := document.get("unlisted", ALLOW)) not in (DENY, ALLOW):
         reader.find(f"unlisted is {shown(str(unlisted))}", "write 'unlisted: deny', or leave it out")
     table.unlisted_denied = unlisted == DENY
@@ -142,18 +163,22 @@ def of_document(file: str, document: object, case_lines: Sequence[int], roles: C
         reader.token(str(name), token)
     table.bindings = {reader.subject(str(one)): reader.bindings(texts) for one, texts in said(document, "bindings")}
     axes = dict(said(document, "axes"))
+    reader.at("axes")
     reader.only(axes, ("subjects", "actions", "resources"))
-    table.axes = {
-        "subjects": list(reader.words(axes.get("subjects", ()), reader.subject)),
-        "actions": list(reader.words(axes.get("actions", ()), str)),
-    }
-    for resource, listed in said(axes, "resources"):
+    for axis, check in (("subjects", reader.subject), ("actions", str)):
+        reader.at("axes", axis)
+        table.axes[axis] = list(reader.words(axes.get(axis, ()), check))
+    for resource, listed in said(axes, "resources", "axes"):
         table.names[str(reader.checked(vocabulary.resource, str(resource), any_allowed=True))] = list(reader.words(listed, str))
     for role, others in said(document, "roles"):
         reader.role(str(role), others)
-    cases = document.get("cases", ())
-    for line, case in zip(case_lines, cases if isinstance(cases, Sequence) else (), strict=False):
-        reader.line = line
+    cases = document.get("cases") or ()
+    reader.at("cases")
+    if not isinstance(cases, Sequence) or isinstance(cases, str):
+        reader.find("cases is not a list", "write 'cases:' and below it a line that begins with '-' for each")
+        return reader.done()
+    for number, case in enumerate(cases):
+        reader.at("cases", number)
         reader.case(case)
     return reader.done()
 
@@ -169,24 +194,35 @@ def _can_be_asked(action: str, resource: str) -> bool:
 class _Reader:
     """Reads into one table, and gathers what is wrong."""
 
-    def __init__(self, file: str, roles: Collection[str] = bindings.BUILT_IN_ROLES) -> None:
+    def __init__(
+        self, file: str, roles: Collection[str] = bindings.BUILT_IN_ROLES, lines: Mapping[Place, int] | None = None
+    ) -> None:
         self.table = Table(file)
         self.roles = roles
         self.line = 0
-        self.findings: list[Finding] = []
+        self.lines = lines or {}
+        self.findings: dict[Finding, None] = {}
         self.asked: set[Question] = set()
+        self.wanted = 0
+
+    def at(self, *place: str | int) -> None:
+        """From here on speak of this."""
+        self.line = next((self.lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self.lines), 0)
 
     def find(self, cause: str, cure: str) -> None:
-        self.findings.append(Finding(self.table.file, self.line, cause, cure))
+        self.findings[Finding(self.table.file, self.line, cause, cure)] = None
 
     def done(self) -> Table:
+        if self.table.unlisted_denied and (extent := self.table.extent()) > MOST_QUESTIONS:
+            self.line = 0
+            self.find(f"its axes make {extent} questions, and {MOST_QUESTIONS} are the most", "make several tables of it")
         if not self.findings and not self.table.cases and not self.table.containments:
             self.line = 0
             self.find("it expects nothing", "write cases, or roles and what they contain")
         if self.findings:
             errors = [FieldError(str(one).split(": ")[0], f"{one.cause}; {one.cure}") for one in self.findings]
             summary = "\n".join(map(str, self.findings))
-            raise InvalidPolicy(f"{len(self.findings)} finding(s) in the table {self.table.file}:\n{summary}", errors=errors)
+            raise InvalidTable(f"{len(self.findings)} finding(s) in the table {self.table.file}:\n{summary}", errors=errors)
         return self.table
 
     def checked(self, check: Callable[..., object], *args: str, **more: bool) -> object:
@@ -197,19 +233,23 @@ class _Reader:
             self.find(error.detail, "see 'mcpctl policy test --help'")
             return args[0]
 
-    def only(self, said: Mapping[object, object], valid: Sequence[str]) -> None:
+    def only(self, said: Iterable[object], valid: Sequence[str]) -> None:
         for key in said:
             if key not in valid:
                 close = close_to(str(key), valid)
                 cure = f"did you mean {close!r}?" if close else f"it is one of {', '.join(valid)}"
                 self.find(f"nothing reads {shown(str(key))}", cure)
 
-    def map_of(self, said: Mapping[object, object], key: str) -> list[tuple[object, object]]:
+    def map_of(self, said: Mapping[object, object], key: str, *above: str) -> Iterator[tuple[object, object]]:
+        """The members of a member that is a map; while one is looked at, it is spoken of."""
         found = said.get(key) or {}
         if isinstance(found, Mapping):
-            return list(found.items())
-        self.find(f"{key} is not a map", f"write '{key}:' and a member for each below it")
-        return []
+            for name, value in found.items():
+                self.at(*above, key, str(name))
+                yield name, value
+        else:
+            self.at(*above, key)
+            self.find(f"{key} is not a map", f"write '{key}:' and a member for each below it")
 
     def words(self, said: object, check: Callable[[str], object]) -> tuple[str, ...]:
         """One word or a list of them, each as ``check`` gives it back."""
@@ -256,6 +296,8 @@ class _Reader:
                 self.table.containments.append(Containment(role, other, other in contained))
 
     def case(self, said: object) -> None:
+        if self.wanted > MOST_QUESTIONS:
+            return
         if not isinstance(said, Mapping):
             self.find("the case is not a map", f"write {', '.join(COLUMNS)}")
             return
@@ -266,13 +308,19 @@ class _Reader:
                 return
         if (expected := said["expected"]) not in (ALLOW, DENY):
             self.find(f"expected is {shown(str(expected))}", "write 'allow' or 'deny'")
+        name = said.get("name") or ANY
+        several = [one for one in (said["subject"], said["action"], said["resource"], name) if isinstance(one, list)]
+        self.wanted += prod(map(len, several))
+        if self.wanted > MOST_QUESTIONS:
+            self.find(f"with this case the table asks more than {MOST_QUESTIONS} questions", "make several tables of it")
+            return
         subjects, actions = self.words(said["subject"], self.subject), self.words(said["action"], str)
         resources = self.words(said["resource"], lambda word: vocabulary.resource(word, any_allowed=True))
         for subject, action, resource in product(subjects, actions, resources):
             if action != ADMIN and resource != ANY:
                 self.checked(vocabulary.action, action, resource)
-            for name in self.words(said.get("name") or ANY, lambda name: names.check_bound_name(resource, name, action)):  # noqa: B023
-                question = (subject, action, resource, name)
+            for one in self.words(name, lambda name: names.check_bound_name(resource, name, action)):  # noqa: B023
+                question = (subject, action, resource, one)
                 if question in self.asked:
                     self.find(f"the question {' '.join(question)!r} is asked twice", "delete one of the two")
                 self.asked.add(question)
