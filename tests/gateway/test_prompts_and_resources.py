@@ -184,6 +184,30 @@ def test_a_template_nothing_of_which_may_be_read_is_not_listed_nor_completed(wor
         assert ("result" in answer.json()) == ("repo://{owner}/{name}" in listed), right
 
 
+def test_no_spelling_of_a_uri_leads_out_of_what_a_binding_names(world: World) -> None:
+    upstream = world.upstream(resources=[], templates=[template("file:///{+path}")])
+    project = world.project(up=upstream)
+    token = project.token(f"role:run,resource:servers,name:{project.servers[0]}/resource:file:///pub/*")
+    endpoint = world.gateway().as_(token["token"])
+    out = [
+        "pub/../secret",
+        "pub/%2e%2E/secret",
+        "pub/./../secret",
+        "%70ub/../secret",
+        "pub/..",
+        "pub%2f..%2fsecret",
+        "pub",
+        "secret",
+    ]
+    out += ["pub/..%2fsecret", "pub//secret", "pub/%252e%252e/secret", "PUB/a", "pub/a%00", "pub/a*", "pub/*"]
+    for uri in (*out, "/pub/../../secret"):
+        assert -32602 == endpoint.read(f"file:///{uri}").json()["error"]["code"], uri
+    assert [] == upstream.calls("resources/read")
+    for uri in ("pub/a", "%70ub/%61"):
+        assert "contents" in result(endpoint.read(f"file:///{uri}"))
+    assert ["file:///pub/a"] * 2 == [one.body["params"]["uri"] for one in upstream.calls("resources/read")]
+
+
 def test_every_use_leaves_one_event_by_its_own_method_and_name(world: World) -> None:
     upstream = world.upstream(**WHOLE)
     seen: list[Any] = []
