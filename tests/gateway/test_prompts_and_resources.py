@@ -160,6 +160,33 @@ def test_what_is_denied_answers_exactly_as_what_is_not_there_and_its_server_neve
     assert before == (len(upstream.seen), len(elsewhere.seen))
 
 
+RIGHTS = [
+    "{s}",
+    "{s}/*",
+    "{s}/prompt:*",
+    "{s}/prompt:greet",
+    "{s}/resource:*",
+    "{s}/resource:docs://a/t*",
+    "{s}/greet",
+    "{s}/echo",
+]
+
+
+@pytest.mark.parametrize("upstream_era", ERAS)
+def test_a_list_shows_exactly_what_can_be_got_or_read(world: World, upstream_era: str) -> None:
+    project = world.project(up=world.upstream(era=upstream_era, **WHOLE), other=world.upstream(prompts=[prompt("greet")]))
+    gateway = world.gateway()
+    whole = gateway.as_(project.token()["token"])
+    prompts, resources = whole.prompts(), whole.resources()
+    assert (3, 2) == (len(prompts), len(resources))
+    for right in RIGHTS:
+        name = right.format(s=project.servers[0])
+        endpoint = gateway.as_(project.token(f"role:run,resource:servers,name:{name}")["token"])
+        assert endpoint.prompts() == [one for one in prompts if "result" in endpoint.get(one).json()], right
+        assert endpoint.resources() == [one for one in resources if "result" in endpoint.read(one).json()], right
+        assert ("{s}/prompt:greet" == right) == ([prompts[0]] == endpoint.prompts()), right
+
+
 def test_a_template_nothing_of_which_may_be_read_is_not_listed_nor_completed(world: World) -> None:
     templates = [template("repo://{owner}/{name}"), template("wiki://{page}")]
     upstream = world.upstream(resources=[], templates=templates, declares={"completions": {}})
@@ -253,8 +280,10 @@ def test_a_resource_that_its_server_does_not_find_is_not_found_in_the_clients_er
     upstream = world.upstream(era=upstream_era, answers=answers, resources=[resource("a:b")])
     project = world.project(up=upstream)
     endpoint = world.gateway().as_(project.token()["token"])
-    assert (400, -32602) == ((answer := endpoint.read("a:b")).status_code, answer.json()["error"]["code"])
-    assert -32002 == asked(endpoint, open_session(endpoint), "resources/read", {"uri": "a:b"}).json()["error"]["code"]
+    error = {"message": "no", "data": {"uri": "a:b"}}
+    assert (400, {"code": -32602, **error}) == ((answer := endpoint.read("a:b")).status_code, answer.json()["error"])
+    answer = asked(endpoint, open_session(endpoint), "resources/read", {"uri": "a:b"})
+    assert (200, {"code": -32002, **error}) == (answer.status_code, answer.json()["error"])
 
 
 def test_what_is_no_result_of_its_method_is_an_error(world: World) -> None:
