@@ -89,7 +89,7 @@ class Router:
         self._events = CallEvents()
         self._lists: Recent[tuple[Authority, Kind, Era, int], str] = Recent(REMEMBERED_LISTS)
 
-    async def list(self, caller: Caller, renew: Renew, family: Family, kind: Kind, era: Era) -> str:
+    async def listed(self, caller: Caller, renew: Renew, family: Family, kind: Kind, era: Era) -> str:
         """What of ``kind``, which is of ``family``, ``caller`` may use, as the JSON text of a list.
 
         Raises:
@@ -103,7 +103,7 @@ class Router:
             caller = await renew()
         return self._shown(caller, offer, kind, era)
 
-    async def known_list(self, caller: Caller, renew: Renew, family: Family, era: Era) -> str | None:
+    async def known_listed(self, caller: Caller, renew: Renew, family: Family, era: Era) -> str | None:
         """All of ``family`` that ``caller`` may use, by what is known of it without asking; ``None`` if nothing is."""
         project = await self._discovery.project(caller.project, caller.seen_revision)
         offer = self._discovery.known_offer(project, family)

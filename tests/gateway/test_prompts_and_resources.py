@@ -160,6 +160,33 @@ def test_what_is_denied_answers_exactly_as_what_is_not_there_and_its_server_neve
     assert before == (len(upstream.seen), len(elsewhere.seen))
 
 
+RIGHTS = [
+    "{s}",
+    "{s}/*",
+    "{s}/prompt:*",
+    "{s}/prompt:greet",
+    "{s}/resource:*",
+    "{s}/resource:docs://a/t*",
+    "{s}/greet",
+    "{s}/echo",
+]
+
+
+@pytest.mark.parametrize("upstream_era", ERAS)
+def test_a_list_shows_exactly_what_can_be_got_or_read(world: World, upstream_era: str) -> None:
+    project = world.project(up=world.upstream(era=upstream_era, **WHOLE), other=world.upstream(prompts=[prompt("greet")]))
+    gateway = world.gateway()
+    whole = gateway.as_(project.token()["token"])
+    prompts, resources = whole.prompts(), whole.resources()
+    assert (3, 2) == (len(prompts), len(resources))
+    for right in RIGHTS:
+        name = right.format(s=project.servers[0])
+        endpoint = gateway.as_(project.token(f"role:run,resource:servers,name:{name}")["token"])
+        assert endpoint.prompts() == [one for one in prompts if "result" in endpoint.get(one).json()], right
+        assert endpoint.resources() == [one for one in resources if "result" in endpoint.read(one).json()], right
+        assert ("{s}/prompt:greet" == right) == ([prompts[0]] == endpoint.prompts()), right
+
+
 def test_a_template_nothing_of_which_may_be_read_is_not_listed_nor_completed(world: World) -> None:
     templates = [template("repo://{owner}/{name}"), template("wiki://{page}")]
     upstream = world.upstream(resources=[], templates=templates, declares={"completions": {}})
@@ -182,6 +209,30 @@ def test_a_template_nothing_of_which_may_be_read_is_not_listed_nor_completed(wor
             "completion/complete", {"ref": {"type": "ref/resource", "uri": "repo://{owner}/{name}"}, **about}
         )
         assert ("result" in answer.json()) == ("repo://{owner}/{name}" in listed), right
+
+
+def test_no_spelling_of_a_uri_leads_out_of_what_a_binding_names(world: World) -> None:
+    upstream = world.upstream(resources=[], templates=[template("file:///{+path}")])
+    project = world.project(up=upstream)
+    token = project.token(f"role:run,resource:servers,name:{project.servers[0]}/resource:file:///pub/*")
+    endpoint = world.gateway().as_(token["token"])
+    out = [
+        "pub/../secret",
+        "pub/%2e%2E/secret",
+        "pub/./../secret",
+        "%70ub/../secret",
+        "pub/..",
+        "pub%2f..%2fsecret",
+        "pub",
+        "secret",
+    ]
+    out += ["pub/..%2fsecret", "pub//secret", "pub/%252e%252e/secret", "PUB/a", "pub/a%00", "pub/a*", "pub/*"]
+    for uri in (*out, "/pub/../../secret"):
+        assert -32602 == endpoint.read(f"file:///{uri}").json()["error"]["code"], uri
+    assert [] == upstream.calls("resources/read")
+    for uri in ("pub/a", "%70ub/%61"):
+        assert "contents" in result(endpoint.read(f"file:///{uri}"))
+    assert ["file:///pub/a"] * 2 == [one.body["params"]["uri"] for one in upstream.calls("resources/read")]
 
 
 def test_every_use_leaves_one_event_by_its_own_method_and_name(world: World) -> None:
@@ -229,8 +280,10 @@ def test_a_resource_that_its_server_does_not_find_is_not_found_in_the_clients_er
     upstream = world.upstream(era=upstream_era, answers=answers, resources=[resource("a:b")])
     project = world.project(up=upstream)
     endpoint = world.gateway().as_(project.token()["token"])
-    assert (400, -32602) == ((answer := endpoint.read("a:b")).status_code, answer.json()["error"]["code"])
-    assert -32002 == asked(endpoint, open_session(endpoint), "resources/read", {"uri": "a:b"}).json()["error"]["code"]
+    error = {"message": "no", "data": {"uri": "a:b"}}
+    assert (400, {"code": -32602, **error}) == ((answer := endpoint.read("a:b")).status_code, answer.json()["error"])
+    answer = asked(endpoint, open_session(endpoint), "resources/read", {"uri": "a:b"})
+    assert (200, {"code": -32002, **error}) == (answer.status_code, answer.json()["error"])
 
 
 def test_what_is_no_result_of_its_method_is_an_error(world: World) -> None:

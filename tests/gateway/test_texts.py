@@ -95,6 +95,14 @@ def test_what_a_tool_carries_beyond_the_known_is_passed_on() -> None:
     assert tool.listed_as("s__a", Era.LEGACY).startswith('{"name":"s__a","inputSchema"')
 
 
+def test_of_a_list_without_end_as_many_are_offered_as_agents_can_use_and_the_rest_is_one_reason() -> None:
+    tools, dropped = TOOL.judge("s", [{"name": f"t{number}", "inputSchema": schema()} for number in range(TOOL.most + 3)])
+    assert (TOOL.most, [(f"all from number {TOOL.most + 1} on", f"the server lists more than {TOOL.most}")]) == (
+        len(tools),
+        list(dropped),
+    )
+
+
 LINES = st.lists(
     st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=4
 )

@@ -38,6 +38,11 @@ SPELLINGS = {
     "file:../a": None,
     "file:///a/...": "file:///a/...",
     "file:///.a/..b": "file:///.a/..b",
+    "file:////a": None,
+    "file:///a//b": None,
+    "file:///a//": None,
+    "s3://a//b": None,
+    "web://https://a/b": "web://https://a/b",
     "FILE:///A": "FILE:///A",
     "a:b*": None,
     "a:b?c": None,
@@ -60,6 +65,7 @@ def test_what_can_be_asked_about_is_its_own_normal_form(uri: str) -> None:
         assert name == askable(name)
         assert "%" not in name
         assert {".", ".."}.isdisjoint(re.split("[/:]", name))
+        assert "" not in re.split("/", name.rpartition(":")[2].lstrip("/").removesuffix("/"))[1:]
 
 
 def listed(server: str, *uris: str) -> list[Entry]:
@@ -148,7 +154,9 @@ def test_in_plain_mode_nothing_is_changed_and_what_two_claim_is_neithers() -> No
         assert found(table, uri) is None, uri
 
 
-URIS = st.builds(lambda scheme, path: f"{scheme}:{path}", st.sampled_from(["x", "y"]), st.text("ab/", min_size=1, max_size=4))
+URIS = st.builds(
+    lambda scheme, path: f"{scheme}:{path}", st.sampled_from(["x", "y"]), st.text("ab/", min_size=1, max_size=4)
+).filter(askable)
 TEXTS = st.sampled_from(["x:{p}", "x:{+p}", "x:a{p}", "y:{p}/{q}", "y:a/{+p}", "y:{p}{q}b"])
 CLAIMS = st.dictionaries(
     st.sampled_from(["a", "b", "c"]),
@@ -203,17 +211,22 @@ def test_a_template_matches_what_it_could_have_been_expanded_to(text: str) -> No
 @given(st.lists(st.sampled_from(["{x}", "{+x}", "a", "b", "/", "ab"]), max_size=6), st.text("ab/", max_size=12))
 def test_templates_match_as_the_regular_expression_does_that_says_the_same(parts: list[str], path: str) -> None:
     pattern = "".join({"{x}": "[^/]+", "{+x}": ".+"}.get(part, part) for part in parts)
-    assert bool(re.fullmatch("s:" + pattern, "s:" + path)) == UriTemplate("s:" + "".join(parts)).matches("s:" + path)
+    try:
+        template = UriTemplate("s:" + "".join(parts))
+    except InvalidTemplate:
+        assert "//" in "".join(parts)
+        return
+    assert bool(re.fullmatch("s:" + pattern, "s:" + path)) == template.matches("s:" + path)
 
 
 @given(st.lists(st.sampled_from(["{x}", "{+x}", "{/x}", "a", "b/"]), max_size=4), st.text("abx/", max_size=5))
 def test_samples_are_matched_and_one_begins_with_what_is_named_wherever_one_can(parts: list[str], begin: str) -> None:
-    template = UriTemplate("s:" + "".join(parts))
+    template = UriTemplate("s:" + "".join(parts).replace("b/{/x}", "b{/x}"))
     samples = list(template.samples(["s:" + begin + "*"]))
     assert samples
     assert all(template.matches(sample) and askable(sample) == sample for sample in samples)
     ends = ("", "x", "a", "b/", "xx", "xa", "xb/x", "b/x", "/x", "a/x", "x/x", "xb/")
-    if any(template.matches(f"s:{begin}{end}") for end in ends):
+    if any(askable(uri := f"s:{begin}{end}") and template.matches(uri) for end in ends):
         assert any(sample.startswith(f"s:{begin}") for sample in samples)
 
 

@@ -23,7 +23,9 @@ def resource(server: str, raw: dict[str, Any]) -> Entry:
     uri = raw["uri"]
     name = askable(uri)
     if name is None:
-        raise NotOffered(f"a URI is, percent-normalized, {ASKABLE}, and has no '.' or '..' between slashes")
+        raise NotOffered(
+            f"a URI is, percent-normalized, {ASKABLE}, and between its slashes stands no '.', no '..' and not nothing"
+        )
     body = _body(raw, "uri")
     return Entry(Ref(server, name, RESOURCE_MARK), uri, "uri", {Era.MODERN: body, Era.LEGACY: body})
 

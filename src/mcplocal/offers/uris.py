@@ -12,18 +12,19 @@ QUALIFIED: Final = "mcplocal://"
 
 _ENCODED: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]")
-_DOTS: Final = re.compile(r"(?:^|[/:])\.\.?(?:[/:]|$)")
+_DETOURS: Final = re.compile(r"(?:^|[/:])\.\.?(?:[/:]|$)|[^:/]//|////")
+"""Segments that are dots or nothing; what follows a colon, as in ``file:///``, is none."""
 
 
 def askable(uri: str) -> str | None:
     """``uri`` percent-normalized (RFC 3986, 6.2.2.2), as a decision is asked about it; ``None`` if none can be.
 
     What is encoded without need is decoded, so no other spelling of a name gets past a line about it. Nothing that is
-    askable holds a percent sign, so neither can a server decode it once more. Dot segments are not resolved but refused: a
-    server that resolves them would read something else than what was decided about.
+    askable holds a percent sign, so neither can a server decode it once more. Segments that are dots or
+    nothing are not resolved but refused: a server that resolves them would read something else than what was decided about.
     """
     name = _ENCODED.sub(_decoded, uri) if "%" in uri else uri
-    return name if is_resource_uri(name) and not _DOTS.search(name) else None
+    return name if is_resource_uri(name) and not _DETOURS.search(name) else None
 
 
 def _decoded(encoded: re.Match[str]) -> str:

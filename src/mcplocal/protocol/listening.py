@@ -90,8 +90,8 @@ class Listening:
             if watched.caller.authority.superseded:
                 watched.caller = await watched.renew()
             if family is TOOLS:
-                return await router.list(watched.caller, watched.renew, family, TOOL, Era.LEGACY)
-            return await router.known_list(watched.caller, watched.renew, family, Era.LEGACY)
+                return await router.listed(watched.caller, watched.renew, family, TOOL, Era.LEGACY)
+            return await router.known_listed(watched.caller, watched.renew, family, Era.LEGACY)
         except UpstreamError:
             return None
         except Problem:

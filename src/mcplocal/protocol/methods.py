@@ -12,14 +12,12 @@ from mcplocal.client_side import LEVELS, Ask, ClientSide
 from mcplocal.gate import Caller
 from mcplocal.json_text import Members, write, write_object
 from mcplocal.offers.kinds import FAMILIES, PROMPTS, RESOURCES, Family, Kind
-from mcplocal.offers.uris import qualified, server_of
 from mcplocal.protocol.envelope import Incoming, Rejection, notification_text, result_text
 from mcplocal.protocol.translate import (
     GOOD_FOR_MS,
     SERVER_META,
     SERVER_META_TEXT,
-    Rename,
-    not_found_code,
+    not_found,
     progress_params,
     result_of,
     text_result,
@@ -36,6 +34,8 @@ REFERENCES: Final = {"ref/prompt": PROMPTS, "ref/resource": RESOURCES}
 
 FORWARDED: Final = frozenset((*FAMILY_OF, wire.COMPLETE))
 """The methods that a server answers, which may take its time."""
+
+WITH_ARGUMENTS: Final = frozenset(("tools/call", "prompts/get"))
 
 NOT_FORWARDED: Final = frozenset((wire.META, "task", input_rounds.RESPONSES, input_rounds.STATE))
 """Parameters that do not travel as they are, beside the name or reference."""
@@ -116,7 +116,7 @@ class Methods:
             raise Rejection(wire.INVALID_PARAMS, "invalid cursor: the list has one page", id_text=message.id_text)
         family, kind = LISTS[message.method]
         try:
-            listed = await self._router.list(how.caller, how.renew, family, kind, how.era)
+            listed = await self._router.listed(how.caller, how.renew, family, kind, how.era)
         except UpstreamError as error:
             raise Rejection(wire.INTERNAL_ERROR, str(error), id_text=message.id_text) from None
         if how.era is Era.LEGACY:
@@ -129,9 +129,7 @@ class Methods:
         try:
             answer = await self._router.use(how.caller, how.renew, use)
         except Unknown as error:
-            is_read = message.method == "resources/read"
-            code, data = (not_found_code(how.era), {"uri": use.name}) if is_read else (wire.INVALID_PARAMS, None)
-            raise Rejection(code, str(error), data=data, id_text=message.id_text) from None
+            raise not_found(use, str(error), how.era, message.id_text) from None
         except InvalidInputResponse as error:
             raise Rejection(wire.INVALID_PARAMS, str(error), id_text=message.id_text) from None
         except HeaderMismatch as error:
@@ -140,16 +138,7 @@ class Methods:
             if message.method != "tools/call":
                 raise Rejection(wire.INTERNAL_ERROR, str(error), id_text=message.id_text) from None
             return text_result(str(error), how.era)
-        return result_of(message.method, answer, how.era, message.id_text, _rename(use))
-
-
-def _rename(use: Use) -> Rename | None:
-    """What makes the URIs in a resource those by which the client reads its server's: it asked in the form that says so."""
-    to = server_of(use.name) if use.method == "resources/read" else None
-    if to is None:
-        return None
-    server, asked = to[0], use.name
-    return lambda uri: uri if uri == asked else qualified(server, uri)
+        return result_of(use, answer, how.era, message.id_text)
 
 
 def _use_of(message: Incoming, how: Circumstances) -> Use:
@@ -174,7 +163,7 @@ def _use_of(message: Incoming, how: Circumstances) -> Use:
     if not isinstance(name, str):
         text = f"{message.method} needs the {family.key} of a {family.word}"
         raise Rejection(wire.INVALID_PARAMS, text, id_text=message.id_text)
-    if "arguments" in message.params and not isinstance(arguments, dict):
+    if "arguments" in message.params and message.method in WITH_ARGUMENTS and not isinstance(arguments, dict):
         raise Rejection(wire.INVALID_PARAMS, f"the arguments of a {family.word} are an object", id_text=message.id_text)
     here = NOT_FORWARDED | {"ref" if reference is not None else family.key}
     return Use(

@@ -5,13 +5,14 @@ Members nobody here knows, and content of any type, pass through as the text the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from mcplocal import wire
 from mcplocal.json_text import Member, Members, read_objects, write, write_object
+from mcplocal.offers.uris import qualified, server_of
 from mcplocal.protocol.envelope import Rejection
 from mcplocal.upstream.answers import Answer, RpcError
+from mcplocal.uses import Use
 from mcplocal.wire import Era
 
 SERVER_META: Final = {wire.SERVER_INFO_KEY: wire.IMPLEMENTATION}
@@ -25,8 +26,6 @@ LONGEST_MESSAGE: Final = 2000
 GOOD_FOR_MS: Final = 1000
 """How long a modern client may keep what it was given: as long as a revocation takes at most."""
 
-Rename = Callable[[str], str]
-
 _ABOUT_OUR_REQUEST: Final = (wire.PARSE_ERROR, wire.INVALID_REQUEST, wire.METHOD_NOT_FOUND, -32042)
 """Upstream error codes that are about the gateway's own request on that hop; they become internal errors on this one."""
 
@@ -39,21 +38,15 @@ HELD_BY: Final = {
 """The member that makes a result one of its method, and whether it is a list (else an object)."""
 
 
-def result_of(method: str, answer: Answer, era: Era, id_text: str | None, rename: Rename | None = None) -> str:
-    """The result of a request that used something, as JSON text.
-
-    Args:
-        method: of the request.
-        answer: of the upstream.
-        era: of the client.
-        id_text: of the request.
-        rename: for a resource that was read under another URI than its server's: from those in its contents to the client's.
+def result_of(use: Use, answer: Answer, era: Era, id_text: str | None) -> str:
+    """The result of a request that used something, as JSON text in the era of the client.
 
     Raises:
         Rejection: the upstream answered with a JSON-RPC error, or with nothing that can be passed on.
     """
+    method = use.method
     if answer.error is not None or answer.result is None:
-        raise _rejection(method, answer.error, era, id_text)
+        raise _rejection(use, answer.error, era, id_text)
     result = answer.result
     kind = result["resultType"].value if "resultType" in result else "complete"
     if kind == "input_required" and era is Era.MODERN:
@@ -67,8 +60,8 @@ def result_of(method: str, answer: Answer, era: Era, id_text: str | None, rename
     if kind != "complete" or held not in result or not (result[held].is_array if is_list else result[held].is_object):
         return _failed(method, f"The server's answer is no result of {method}.", era, id_text)
     members = {key: member.text for key, member in result.items() if key not in MODERN_MEMBERS and key != wire.META}
-    if rename is not None:
-        members[held] = _renamed(result[held], rename)
+    if method == "resources/read" and (to := server_of(use.name)) is not None:
+        members[held] = _renamed(result[held], to[0], use.name)
     meta = _meta(result, era)
     if meta is not None:
         members[wire.META] = meta
@@ -87,15 +80,18 @@ def _hints(answer: Answer) -> dict[str, str]:
     return {"ttlMs": str(max(0, min(lasts, GOOD_FOR_MS))), "cacheScope": '"private"'}
 
 
-def _renamed(contents: Member, rename: Rename) -> str:
-    """``contents`` of a resource with its URIs as the client knows them; all else as the text it came in."""
+def _renamed(contents: Member, server: str, asked: str) -> str:
+    """``contents`` of what was asked for in the form that says its server, with their URIs in that form too.
+
+    All else is the text it came in.
+    """
     parts = read_objects(contents.text)
     if parts is None:
         return contents.text
     for part in parts:
         uri = part["uri"].value if "uri" in part else None
-        if isinstance(uri, str):
-            part["uri"] = Member(write(rename(uri)))
+        if isinstance(uri, str) and uri != asked:
+            part["uri"] = Member(write(qualified(server, uri)))
     return "[" + ",".join(write_object({key: member.text for key, member in part.items()}) for part in parts) + "]"
 
 
@@ -130,7 +126,7 @@ def _meta(result: Members, era: Era) -> str | None:
     return write(kept | SERVER_META) if era is Era.MODERN else write(kept)
 
 
-def _rejection(method: str, error: RpcError | None, era: Era, id_text: str | None) -> Rejection:
+def _rejection(use: Use, error: RpcError | None, era: Era, id_text: str | None) -> Rejection:
     if error is None:
         return Rejection(wire.INTERNAL_ERROR, "the server gave no result", id_text=id_text)
     code = error.code
@@ -141,11 +137,17 @@ def _rejection(method: str, error: RpcError | None, era: Era, id_text: str | Non
     if code in _ABOUT_OUR_REQUEST or -32099 <= code <= -32020:
         return Rejection(wire.INTERNAL_ERROR, "the server could not make sense of the gateway's request", id_text=id_text)
     if code in (wire.RESOURCE_NOT_FOUND, wire.INVALID_PARAMS):
-        # Of a read request nothing but the URI can be wrong, and each era has a code of its own for one that is not there.
-        code = not_found_code(era) if method == "resources/read" else wire.INVALID_PARAMS
+        return not_found(use, error.message[:LONGEST_MESSAGE] or "the server does not find it", era, id_text)
     return Rejection(code, error.message[:LONGEST_MESSAGE] or "the server reports an error", id_text=id_text)
 
 
-def not_found_code(era: Era) -> int:
-    """What a client is told of a resource that is not there."""
-    return wire.RESOURCE_NOT_FOUND if era is Era.LEGACY else wire.INVALID_PARAMS
+def not_found(use: Use, text: str, era: Era, id_text: str | None) -> Rejection:
+    """What a client is told of something that is not there.
+
+    Of a request to read nothing but the URI can be wrong. Before 2026-07-28 that had a code of its own; SEP-2164 made it an
+    invalid parameter. Both carry the URI.
+    """
+    if use.method != "resources/read":
+        return Rejection(wire.INVALID_PARAMS, text, id_text=id_text)
+    code = wire.RESOURCE_NOT_FOUND if era is Era.LEGACY else wire.INVALID_PARAMS
+    return Rejection(code, text, data={"uri": use.name}, id_text=id_text)
