@@ -378,11 +378,18 @@ def test_a_candidate_is_asked_what_was_asked_and_enforces_nothing(
     assert 403 == alice.get("/users/admin").status_code, "the candidate would allow it"
     made(served.admin.post("/users", {"name": "bob", "service": True}))
     assert 204 == served.admin.delete("/users/bob").status_code, "the candidate would refuse it"
+    evaluation = {
+        "subject": {"type": "user", "id": "alice"},
+        "action": {"name": "view"},
+        "resource": {"type": "users", "id": "bob"},
+    }
+    assert {"decision": False} == {"decision": made(served.admin.post("//access/v1/evaluation", evaluation), 200)["decision"]}
     control.shadow.stop()
     rows = [row for row in made(served.admin.get("/audit?limit=50"), 200)["items"] if row["outcome"] == "shadow"]
     assert {("User:alice", "view", False), ("User:admin", "delete", True)} == {
         (row["subject"], row["action"], row["allowed"]) for row in rows
     }
+    assert {"admin", "bob"} == {row["name"] for row in rows}, "AuthZEN is asked by whoever enforces"
     assert 1 <= (REGISTRY.get_sample_value("mcpctl_shadow_decisions_total", {"difference": "gained"}) or 0)
     assert 1 <= (REGISTRY.get_sample_value("mcpctl_shadow_decisions_total", {"difference": "lost"}) or 0)
     own = [row for row in made(alice.get("/audit?limit=50"), 200)["items"] if row["outcome"] == "shadow"]

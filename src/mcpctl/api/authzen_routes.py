@@ -23,6 +23,7 @@ from mcpctl.policy.files import PolicyFiles
 from mcpctl.services import authzen
 from mcpctl.services.principals import Principal
 from mcpctl.services.questions import Known
+from mcpctl.services.shadow import Asked
 from mcpctl.wire import authzen as wire
 
 LARGEST_PAGE: Final = 1000
@@ -49,9 +50,15 @@ async def _decided(
     asked, until = [authzen.read(one) for one in evaluations], authzen.SEMANTICS[semantic]
     subjects = [one.subject for one in asked if one.subject is not None]
     if all(subject == asker.subject for subject in subjects):
-        return authzen.decided(Known.only(asker, control.feed.revision), asked, until)
-    words = {one.words for one in asked if one.words is not None}
-    return await about(control, call, asker, subjects, lambda known, _: authzen.decided(known, asked, until), words)
+        decided = authzen.decided(Known.only(asker, control.feed.revision), asked, until)
+    else:
+        words = {one.words for one in asked if one.words is not None}
+        decided = await about(control, call, asker, subjects, lambda known, _: authzen.decided(known, asked, until), words)
+    if control.shadow is not None:  # whoever asks so is about to enforce it
+        for one, answer in zip(asked, decided, strict=False):
+            if one.subject is not None and one.words is not None:
+                control.shadow.note(Asked(one.subject, *one.words, answer["decision"]))
+    return decided
 
 
 async def search_subjects(control: ControlPlane, _request: HttpRequest, call: Call, asker: Principal) -> Response:
