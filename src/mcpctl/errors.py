@@ -315,7 +315,7 @@ class Unreachable(Unavailable):
     title = "No answer"
 
 
-def nearest(word: str, valid: Sequence[str]) -> str | None:
-    """The valid word closest to ``word``, or ``None`` when none is close."""
-    found = get_close_matches(word.lower(), list(valid), n=1, cutoff=0.6)
+def nearest(word: str, valid: Sequence[str], alike: float = 0.6) -> str | None:
+    """The valid word closest to ``word``, or ``None`` when none is ``alike`` enough, from 0 to 1."""
+    found = get_close_matches(word.lower(), list(valid), n=1, cutoff=alike)
     return found[0] if found else None

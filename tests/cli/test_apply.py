@@ -232,6 +232,16 @@ def test_pruning_shows_what_goes_and_asks(admin: Mcpctl, served: Served, monkeyp
     )
 
 
+def test_what_cannot_be_pruned_is_said_by_its_flag(admin: Mcpctl) -> None:
+    admin.ok("apply", "-f", "-", stdin=ALL)
+    ran = admin("apply", "-f", "-", "--yes", "--prune", "group,user", "--prune", "projects", stdin="{kind: group, name: ops}")
+    assert 2 == ran.code
+    assert [
+        "  --prune user: there is no user among the items, so pruning would delete every one",
+        "  --prune project: there is no project among the items, so pruning would delete every one",
+    ] == lines(ran.err)[1:]
+
+
 def test_what_is_saved_in_the_editor_is_applied(admin: Mcpctl, served: Served, editor: Any) -> None:
     admin.ok("apply", "-f", "-", stdin=ALL + "---\n{kind: user, name: cat, service: true}\n")
     seen = editor("text = text.replace('toolNames: prefixed', 'toolNames: plain').replace('- time\\n', '')")

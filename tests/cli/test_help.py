@@ -70,6 +70,8 @@ def test_every_command_shows_examples_and_each_of_them_parses(path: tuple[str, .
     assert examples
     for words in examples:
         parse(cli, words)
+    if not isinstance(command, click.Group):
+        assert path in [tuple(words[: len(path)]) for words in examples]
 
 
 def test_the_list_of_commands_says_the_same_as_the_commands() -> None:

@@ -125,6 +125,19 @@ def test_who_may_not_view_everybody_is_not_told_that_somebody_does_not_exist(mcp
     assert ["    view groups *", "    view mcptokens *"] == ran.err.splitlines()[-2:]
 
 
+def test_a_list_of_subjects_is_told_by_its_lines(mcpctl: Mcpctl, policies: Path) -> None:
+    listed = mcpctl.file("everybody.txt", "User:alice\nalice\n\nUser:Bob\n")
+    ran = mcpctl("policy", "check", str(policies), "--strict", "--subjects", listed)
+    assert (2, "") == (ran.code, ran.out)
+    first, *lines = ran.err.splitlines()
+    assert "error: The request is not valid" == first
+    assert [f"  {listed}:2: 'alice' is not a subject", f"  {listed}:4: 'Bob' cannot be a user name"] == [
+        line[: line.rindex(": ")] for line in lines
+    ]
+    ran = mcpctl("policy", "check", str(policies), "--strict", "--subjects", "-", stdin="x")
+    assert "  standard input:1: 'x' is not a subject" in ran.err
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [

@@ -61,6 +61,7 @@ def test_saved_to_a_file_the_token_is_printed_nowhere(
     path = logged_in.home / "token"
     ran = logged_in(*command.split(), "--save-token", str(path), "-o", form)
     assert (0, False) == (ran.code, RAW in ran.out + ran.err)
+    assert "shown this once" not in ran.err
     assert (RAW + "\n", 0o600) == (path.read_text(), stat.S_IMODE(path.stat().st_mode))
     if form in ("token", "name"):
         assert reference + "\n" == ran.out

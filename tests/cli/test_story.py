@@ -188,6 +188,10 @@ def test_why_who_else_and_what_else_are_told_in_words(admin: Mcpctl, served_on_s
         in told
     )
     assert "  in Group:ops\n  allows: role:run,resource:servers,name:time for Group:ops (rbac:ops-run)" in told
+    quiet = ("--subject", "Group:ops", "--roleBindings", "role:run,resource:servers,name:docs,effect:deny")
+    admin.ok("create", "rbac", "quiet", *quiet)
+    ran = admin("auth", "explain", "run", "servers", "docs", "--context", "alice")
+    assert "  denies: role:run,resource:servers,name:docs,effect:deny for Group:ops (rbac:quiet)" in ran.out
     ran = admin("auth", "explain", "delete", "servers", "time", "--context", "alice")
     assert (1, "missing: delete servers time") == (ran.code, ran.out.splitlines()[-1])
 

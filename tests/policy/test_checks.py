@@ -171,6 +171,9 @@ def test_a_line_that_is_probably_not_meant_is_found_with_cause_and_cure(tmp_path
     ("line", "expected"),
     [
         ("p, User:alicia, view, servers, a, allow", "there is no User:alicia; did you mean 'User:alice'? [unknown-subject]"),
+        ("p, User:hank, view, servers, a, allow", "there is no User:hank; create it, or delete the line [unknown-subject]"),
+        ("p, User:jo, view, servers, a, allow", "there is no User:jo; create it, or delete the line [unknown-subject]"),
+        ("p, Group:alice, view, servers, a, allow", "there is no Group:alice; create it, or delete the line [unknown-subject]"),
         ("g, User:bob, Group:opps", "there is no Group:opps; did you mean 'Group:ops'? [unknown-subject]"),
         (
             f"p, McpToken:{SHA}, view, servers, a, allow",

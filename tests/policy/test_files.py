@@ -110,6 +110,7 @@ def test_a_good_line_has_no_finding(tmp_path: Path, line: str) -> None:
             "it is one of admin, audit, backup, gateway, impersonate, logs, restore",
         ),
         ("p, User:alice, view, sevrers, a, allow", "'sevrers' is not a resource; did you mean 'servers'?", WRITE_P),
+        ("p, User:alice, view, sever, a, allow", "'sever' is not a resource; did you mean 'servers'?", WRITE_P),
         ("p, User:alice, view, servers, A, allow", f"'A' {SERVER_NAME}", WRITE_P),
         ("p, User:alice, view, servers, mcplocal, allow", f"'mcplocal' {SERVER_NAME}", WRITE_P),
         ("p, User:alice, view, servers, git*, allow", f"'git*' {SERVER_NAME}", WRITE_P),

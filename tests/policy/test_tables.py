@@ -59,7 +59,7 @@ def outcomes(tmp_path: Path, table: str, name: str = "a.csv") -> list[tuple[int,
         ("User:alice,run,servers,github/*,deny,lines.csv:2", ""),
         (
             "User:alice,run,servers,github/get,allow,lines.csv:2",
-            "it is decided by lines.csv:1 = lines.csv = role:run,resource:servers,name:github",
+            "it is decided by lines.csv:1; 'by' may say lines.csv:1, or lines.csv, or role:run,resource:servers,name:github",
         ),
         ("User:bob,run,servers,github,allow,", "nothing allows User:bob to run servers github"),
         (

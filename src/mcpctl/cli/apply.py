@@ -122,12 +122,18 @@ def post(plane: ControlPlane, documents: Sequence[Document], more: Json) -> Json
             found = re.fullmatch(r"items\.(\d+)(?:\.(.+))?", error.field)
             known = found is not None and int(found[1]) < len(documents)
             document = documents[int(found[1])] if found is not None and known else None
-            place = f"{document.where}: {document.reference}" if document else error.field
+            place = f"{document.where}: {document.reference}" if document else _flag(error.field, more.get("prune", ()))
             member = f": {found[2]}" if found is not None and found[2] else ""
             hint = f"; did you mean {error.nearest!r}?" if error.nearest and repr(error.nearest) not in error.message else ""
             lines.append(f"{place}{member}: {error.message}{hint}")
         raise type(problem)("\n".join(lines)) from None
     return answer
+
+
+def _flag(field: str, prune: Sequence[str]) -> str:
+    """The flag that ``field`` of the request came from, else the field itself."""
+    found = re.fullmatch(r"prune\.(\d+)", field)
+    return f"--prune {prune[int(found[1])]}" if found and int(found[1]) < len(prune) else field
 
 
 def _kinds(words: Sequence[str]) -> list[str]:

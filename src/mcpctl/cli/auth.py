@@ -110,12 +110,14 @@ def explain(action: str, resource: str, name: str | None, subject: str | None, o
             if leg["groups"]:
                 print(printable(f"  in {', '.join(leg['groups'])}"))
             for line in leg["lines"]:
-                print(printable(f"  {line['effect']}s: {line['binding']} for {line['subject']} ({line['origin']})"))
+                print(printable(f"  {_EFFECTS[line['effect']]}: {line['binding']} for {line['subject']} ({line['origin']})"))
         if not found["allowed"]:
             print()
             print(printable(f"missing: {', '.join(found['missing'])}"))
     return 0 if found["allowed"] is True else 1
 
+
+_EFFECTS = {"allow": "allows", "deny": "denies"}
 
 _LEGS = {
     "user": "what is held",

@@ -8,7 +8,7 @@ import rich_click as click
 
 from mcpctl.cli.connection import control_plane
 from mcpctl.cli.create_grants import definition_flags
-from mcpctl.cli.create_secrets import edit_secret
+from mcpctl.cli.create_secrets import set_secret
 from mcpctl.cli.create_servers import COMMAND_LINE, CommandAfterDashes, project_body, project_flags, server_body, server_flags
 from mcpctl.cli.credentials import password_flags, read_password
 from mcpctl.cli.flags import connection_flags, output_flag
@@ -226,4 +226,4 @@ def _switch(names: tuple[str, ...], output: str | None, *, disabled: bool) -> No
             print_done(USERS, made, "disabled" if disabled else "enabled", output)
 
 
-set_.add_command(edit_secret)
+set_.add_command(set_secret)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from mcpctl.cli.connection import control_plane, project_or_default, target
-from mcpctl.cli.credentials import raw_token_flags, token_destination
+from mcpctl.cli.credentials import delivered, raw_token_flags, token_destination
 from mcpctl.cli.flags import connection_flags, old_binding_flag, output_flag, project_flag
 from mcpctl.cli.output import print_done
 from mcpctl.cli.resources import MCPTOKENS, RBAC
@@ -121,13 +121,13 @@ def create_mcptoken(name: str, project: str | None, output: str, save_token: str
     with token_destination(output, save_token) as deliver, control_plane(found) as plane:
         made = plane.post(MCPTOKENS.collection, body)
         deliver(made, MCPTOKENS.reference(made))
-    explain(made, cloned=flags["rbac_mode"] == "clone")
+    explain(made, cloned=flags["rbac_mode"] == "clone", save_token=save_token)
 
 
-def explain(made: Json, *, cloned: bool) -> None:
+def explain(made: Json, *, cloned: bool, save_token: str | None) -> None:
     """Say on standard error what was made, and what it will not do."""
     ends = f"it expires at {made['expiresAt']}" if made["expiresAt"] else "it does not expire"
-    say(f"{MCPTOKENS.reference(made)} created for {made['owner']}; {ends}. Its secret is shown this once.")
+    say(f"{MCPTOKENS.reference(made)} created for {made['owner']}; {ends}. Its secret {delivered(save_token)}.")
     if not cloned:
         for one in made.get("unusable") or ():
             say(f"warning: {one} gives it nothing: no token may do that, or it lies outside its project")

@@ -1,4 +1,4 @@
-"""``mcpctl create secret`` and ``edit secret``. Values come from files, standard input or variables, never as arguments."""
+"""``mcpctl create|edit|set secret``. Values come from files, standard input or variables, never as arguments."""
 
 from __future__ import annotations
 
@@ -55,21 +55,35 @@ def create_secret(name: str, files: tuple[str, ...], variables: tuple[str, ...],
     print_done(SECRETS, made, "created", output)
 
 
-@click.command("secret", cls=Command, short_help="Some of a secret's values.")
-@click.argument("name", type=NAME, metavar="NAME", help="Name of the secret.")
-@_value_flags
-@click.option("--remove", "gone", multiple=True, metavar="KEY", help="Forget the value of this key; may be repeated.")
-@output_flag("name", "json", "yaml")
-@connection_flags
-def edit_secret(
-    name: str, files: tuple[str, ...], variables: tuple[str, ...], gone: tuple[str, ...], output: str | None
-) -> None:
-    """Set the values named, and leave the others as they are. Gateways use the new values at once.
+def _changing(verb: str) -> click.Command:
+    @click.command(
+        "secret",
+        cls=Command,
+        short_help="Some of a secret's values.",
+        help=f"""Set the values named, and leave the others as they are. Gateways use the new values at once.
 
     Examples:
-      mcpctl edit secret github --from-file bearer=github.token
-      mcpctl edit secret github --from-env bearer=GITHUB_TOKEN --remove old-bearer
-    """
+      mcpctl {verb} secret github --from-file bearer=github.token
+      mcpctl {verb} secret github --from-env bearer=GITHUB_TOKEN --remove old-bearer
+    """,
+    )
+    @click.argument("name", type=NAME, metavar="NAME", help="Name of the secret.")
+    @_value_flags
+    @click.option("--remove", "gone", multiple=True, metavar="KEY", help="Forget the value of this key; may be repeated.")
+    @output_flag("name", "json", "yaml")
+    @connection_flags
+    def command(
+        name: str, files: tuple[str, ...], variables: tuple[str, ...], gone: tuple[str, ...], output: str | None
+    ) -> None:
+        _change(name, files, variables, gone, output)
+
+    return command
+
+
+edit_secret, set_secret = _changing("edit"), _changing("set")
+
+
+def _change(name: str, files: tuple[str, ...], variables: tuple[str, ...], gone: tuple[str, ...], output: str | None) -> None:
     values: dict[str, str | None] = dict(_values(files, variables, needed=not gone))
     if twice := sorted({*gone} & values.keys()):
         _refuse("gone", f"the key {twice[0]!r} is set and removed")

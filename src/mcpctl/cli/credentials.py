@@ -150,6 +150,11 @@ def token_destination(output: str, save_token: str | None) -> Iterator[Callable[
                 path.unlink(missing_ok=True)
 
 
+def delivered(save_token: str | None) -> str:
+    """What became of a raw token, after its subject."""
+    return f"is in {save_token} and is shown nowhere" if save_token else "is shown this once"
+
+
 def _deliver(answer: Json, reference: str, output: str, file: IO[str] | None) -> None:
     shown = answer
     if file is not None:

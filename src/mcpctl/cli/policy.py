@@ -116,8 +116,7 @@ def _known(subjects: str | None, ask_server: bool) -> list[str] | None:
     """Who exists, from a list and from the control plane; ``None`` if neither is named."""
     found: list[str] = []
     if subjects:
-        lines = [line.strip() for line in _text(subjects).splitlines()]
-        found += [str(names.parse_subject(line)) for line in lines if line and not line.startswith("#")]
+        found += _listed(subjects)
     if ask_server:
         with control_plane() as plane:
             _require_all_in_sight(plane)
@@ -143,6 +142,27 @@ def _require_all_in_sight(plane: ControlPlane) -> None:
             f"who exists is for whoever may view everybody; what you lack: {'; '.join(missing)}",
             missing=missing,
         )
+
+
+def _listed(source: str) -> list[str]:
+    """The subjects a file lists, a line each.
+
+    Raises:
+        InvalidInput: with one entry of ``errors`` for each line that names none.
+    """
+    found: list[str] = []
+    wrong: list[FieldError] = []
+    for number, raw in enumerate(_text(source).splitlines(), start=1):
+        line = raw.strip()
+        if line and not line.startswith("#"):
+            try:
+                found.append(str(names.parse_subject(line)))
+            except InvalidInput as error:
+                where = f"{'standard input' if source == '-' else source}:{number}"
+                wrong.append(FieldError(where, error.detail))
+    if wrong:
+        raise InvalidInput("; ".join(one.message for one in wrong), errors=wrong)
+    return found
 
 
 def _text(source: str) -> str:

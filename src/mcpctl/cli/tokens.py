@@ -6,7 +6,7 @@ import rich_click as click
 
 from mcpctl.cli import failures
 from mcpctl.cli.connection import control_plane, target
-from mcpctl.cli.credentials import raw_token_flags, token_destination
+from mcpctl.cli.credentials import delivered, raw_token_flags, token_destination
 from mcpctl.cli.flags import connection_flags, output_flag, project_flag
 from mcpctl.cli.get import place
 from mcpctl.cli.output import print_done
@@ -85,4 +85,4 @@ def rotate_mcptoken(name: str, project: str | None, grace: str | None, output: s
         made = plane.post(path, {} if grace is None else {"grace": grace}, query)
         deliver(made, MCPTOKENS.reference(made))
     old = f"the old secret works for another {grace}" if grace else "the old secret no longer works"
-    say(f"{MCPTOKENS.reference(made)} rotated; {old}. The new one is shown this once.")
+    say(f"{MCPTOKENS.reference(made)} rotated; {old}. The new one {delivered(save_token)}.")

@@ -41,6 +41,10 @@ TAKES_FROM_OTHERS: Final[Mapping[str, tuple[frozenset[str], str]]] = {
 """By resource the actions that decide over others, and why."""
 
 
+ALIKE: Final = 0.7
+"""How close names are of which one is taken for the other mistyped: many are alike, and few words are names."""
+
+
 class Noted(NamedTuple):
     """A finding of one of ``KINDS``."""
 
@@ -160,9 +164,19 @@ def _unknown_subjects(policy: PolicyFiles, known: Collection[str]) -> Iterator[N
     named += [(one, member.origin) for member in policy.memberships for one in (member.user, member.group)]
     for subject, origin in named:
         if subject not in there:
-            close = close_to(subject, sorted(there))
+            close = _mistyped(subject, there)
             cure = f"did you mean {close!r}?" if close else "create it, or delete the line"
             yield _noted("unknown-subject", origin, f"there is no {subject}", cure)
+
+
+def _mistyped(subject: str, there: Iterable[str]) -> str | None:
+    """Who is probably meant: of the same kind and called nearly so. Nobody types the SHA-256 of a token."""
+    kind, _, name = subject.partition(":")
+    found = (one.partition(":") for one in there)
+    close = (
+        close_to(name, sorted(other for its_kind, _, other in found if its_kind == kind), ALIKE) if kind != "McpToken" else None
+    )
+    return f"{kind}:{close}" if close else None
 
 
 def _noted(kind: str, origin: str, cause: str, cure: str) -> Noted:

@@ -73,7 +73,8 @@ def _failure(decision: Decision, allowed: bool, by: str) -> str:
     if decision.allowed is not allowed:
         return decision.reason
     if by and by not in (possible := deciders(decision)):
-        return f"it is decided by {' = '.join(possible)}"
+        also = f"; 'by' may say {', or '.join(possible)}" if len(possible) > 1 else ""
+        return f"it is decided by {possible[0]}{also}"
     return ""
 
 

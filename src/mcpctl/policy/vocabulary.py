@@ -79,9 +79,9 @@ def shown(text: str) -> str:
     return ascii(text if len(text) <= 80 else text[:77] + "...")
 
 
-def close_to(word: str, valid: Iterable[str]) -> str | None:
+def close_to(word: str, valid: Iterable[str], alike: float = 0.6) -> str | None:
     """The valid word closest to ``word``, or ``None``. Nobody mistypes a word into hundreds of letters."""
-    return nearest(word, list(valid)) if len(word) <= 80 else None
+    return nearest(word, list(valid), alike) if len(word) <= 80 else None
 
 
 def resource(word: str, *, any_allowed: bool = False) -> str:
@@ -94,7 +94,7 @@ def resource(word: str, *, any_allowed: bool = False) -> str:
     if canonical in RESOURCES or (any_allowed and canonical == ANY):
         return canonical
     close = close_to(word, [*RESOURCES, *RESOURCE_ALIASES])
-    hint = f"; did you mean {close!r}?" if close else f"; it is one of {', '.join(RESOURCES)}"
+    hint = f"; did you mean {RESOURCE_ALIASES.get(close, close)!r}?" if close else f"; it is one of {', '.join(RESOURCES)}"
     raise InvalidInput(f"{shown(word)} is not a resource{hint}")
 
 
