@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,18 @@ def test_a_directory_in_the_place_of_a_file_is_reported(tmp_path: Path) -> None:
 def test_a_link_to_nowhere_is_reported(tmp_path: Path) -> None:
     (directory(tmp_path) / "more.csv").symlink_to("gone.csv")
     assert ["more.csv: there is no such file; create it, or mend the link to it"] == [str(f) for f in files.check(tmp_path)]
+
+
+def test_what_is_no_file_is_said_to_be_what_it_is(tmp_path: Path) -> None:
+    (directory(tmp_path) / "a.csv").mkdir()
+    os.mkfifo(tmp_path / "b.csv")
+    (tmp_path / "model.conf").unlink()
+    (tmp_path / "model.conf").mkdir()
+    assert [
+        "a.csv: it is a directory and no file; put a file in its place, or call it otherwise",
+        "b.csv: it is a pipe or a device and no file; put a file in its place, or call it otherwise",
+        "model.conf: it is a directory and no file; put a file in its place, or call it otherwise",
+    ] == [str(one) for one in files.check(tmp_path)]
 
 
 def test_a_file_name_that_is_no_text_is_reported(tmp_path: Path) -> None:
