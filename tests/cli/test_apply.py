@@ -7,8 +7,9 @@ import io
 import json
 import re
 import sys
-import tempfile
+from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from mcpctl.cli import delete, plain_yaml
+from mcpctl.cli import drafts as drafts_of_editors
 from mcpctl.cli.documents import APPLIED, READ_ONLY
 from mcpctl.cli.output import yaml_text
 from mcpctl.client.http import ControlPlane
@@ -310,7 +312,7 @@ def drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where files of editors go, so that whatever is left there is seen."""
     place = tmp_path / "drafts"
     place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setattr(drafts_of_editors, "mkdtemp", partial(mkdtemp, dir=place))
     return place
 
 
