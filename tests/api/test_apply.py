@@ -321,9 +321,15 @@ def test_pruning_deletes_what_is_not_in_the_set_of_that_kind_and_seen(served: Se
 
 def test_pruning_takes_nothing_out_of_what_was_asked_for(served: Served) -> None:
     made(apply(served.admin, *everything("used")), 200)
-    for kind, other, naming in [("user", user("x"), group("used", "used")), ("server", server("x"), project("used", "used"))]:
+    named = rbac("named", "User:used", "role:view,resource:users")
+    for kind, other, naming, whose in [
+        ("user", user("x"), group("used", "used"), "group/used"),
+        ("server", server("x"), project("used", "used"), "project/used"),
+        ("user", user("x"), named, "rbac/named"),
+    ]:
         with nothing_changes(served, refusals=0):
-            refused(apply(served.admin, other, naming, prune=[kind]), "in_use")
+            said = refused(apply(served.admin, other, naming, prune=[kind]), "in_use")["detail"]
+        assert f"{whose} names {kind}/used, which would be pruned: add it, or take it out there" == said
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import io
 import json
 import re
 import sys
-import tempfile
+from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from mcpctl.cli import delete, plain_yaml
+from mcpctl.cli import drafts as drafts_of_editors
 from mcpctl.cli.documents import APPLIED, READ_ONLY
 from mcpctl.cli.output import yaml_text
 from mcpctl.client.http import ControlPlane
@@ -156,6 +158,10 @@ WRONG = [
     ("kind: user\n", "x.yaml, document 1, line 1: it has no name"),
     ("name: x\n", "document 1, line 1: it has no kind; that is one of user, group"),
     ("kind: usr\nname: x\n", "'usr' is not a kind of thing here; did you mean 'user'?"),
+    ("kind: session\nname: x\n", "line 1: session is nothing that can be applied; that is user, group, secret, server, project, rbac"),
+    ("kind: instances\nname: x\n", "line 1: instances is nothing that can be applied"),
+    ("kind: list\nitems:\n" + "- {kind: audit, id: x}\n" * 57, "line 3: audit is nothing that can be applied; that is user, group, secret, server, project, rbac (and 56 more like it)\n"),
+    ("kind: server\nname: x\ncommand: uvx\n", "line 1: a server has a transport: stdio, with a command, or streamable-http, with a url"),
     ("kind: mcptoken\nname: x\n", "a token cannot be applied: its secret is shown once"),
     ("kind: group\nname: a\n---\nkind: group\nname: b\nname: c\n", "document 2, line 6: it is not YAML: found duplicate key \"name\""),
     ("kind: group\nname: a\n---\nkind: [group\n", "document 2, line"),
@@ -306,7 +312,7 @@ def drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where files of editors go, so that whatever is left there is seen."""
     place = tmp_path / "drafts"
     place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setattr(drafts_of_editors, "mkdtemp", partial(mkdtemp, dir=place))
     return place
 
 

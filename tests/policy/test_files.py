@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -242,6 +243,18 @@ def test_a_role_that_is_called_like_an_action_has_a_line_for_it(tmp_path: Path) 
     where = directory(tmp_path, {"roles.csv": ROLES_TEXT.replace("g2, run, run\n", "")})
     (finding,) = files.check(where)
     assert "g2, run, run" in finding.cure
+
+
+def test_what_is_no_file_is_said_to_be_what_it_is(tmp_path: Path) -> None:
+    (directory(tmp_path) / "a.csv").mkdir()
+    os.mkfifo(tmp_path / "b.csv")
+    (tmp_path / "model.conf").unlink()
+    (tmp_path / "model.conf").mkdir()
+    assert [
+        "a.csv: it is a directory and no file; put a file in its place, or call it otherwise",
+        "b.csv: it is a pipe or a device and no file; put a file in its place, or call it otherwise",
+        "model.conf: it is a directory and no file; put a file in its place, or call it otherwise",
+    ] == [str(one) for one in files.check(tmp_path)]
 
 
 def test_a_file_name_that_is_no_text_is_reported(tmp_path: Path) -> None:

@@ -54,8 +54,11 @@ def apply(places: tuple[str, ...], prune: tuple[str, ...], dry_run: bool, yes: b
     """Make things as files say, all of it or nothing: what is not there is created, what differs is changed.
 
     The files hold what 'mcpctl get KIND -o yaml' prints: users, groups, secrets, servers, projects and RBAC definitions.
-    You need what each of them needs alone, and nothing in the files helps you to it. A user's password is for a new user;
-    values of a secret are set if they are given, and keys without one keep theirs.
+    You need what each of them needs alone, and nothing in the files helps you to it.
+
+    What is left out stays as it is: members of a group, servers and toolNames of a project, whether a user is disabled. A
+    server and an RBAC definition are whole: what a server's document leaves out, such as env, is deleted. A secret has the
+    keys it names, with the values given; keys without one keep theirs. A user's password is for a new user.
 
     --prune never deletes you, the user admin, the groups admins and gateways, or whom policy files name. It asks first.
 

@@ -1,4 +1,4 @@
-"""``mcpctl create secret``, ``edit`` and ``set``. Values come from files, standard input or variables, never from arguments."""
+"""``mcpctl create|edit|set secret``. Values come from files, standard input or variables, never as arguments."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mcpctl.cli import plain_yaml
-from mcpctl.cli.resources import GROUPS, MCPTOKENS, PROJECTS, RBAC, SECRETS, SERVERS, USERS, Kind, kind_called
+from mcpctl.cli.resources import GROUPS, KINDS, MCPTOKENS, PROJECTS, RBAC, SECRETS, SERVERS, USERS, Kind, kind_called
 from mcpctl.client.http import Json
 from mcpctl.errors import InvalidInput
 
@@ -32,6 +32,9 @@ READ_ONLY: Final = {
 """What ``get`` shows and nobody sets: it may stand in a document and says nothing."""
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
+MANY: Final = 3
+"""Things with the same thing wrong that are told one by one."""
+
 LONGEST_NUMBER: Final = 1024
 """Bits of a whole number: more than any program keeps of one, and few enough to be written in decimal digits."""
 
@@ -63,9 +66,10 @@ def read(places: Sequence[str]) -> list[Document]:
     """The documents in ``places``: files, directories (what ends so as ``SUFFIXES``, right in them), ``-`` for standard input.
 
     Raises:
-        InvalidInput: one line for each thing that cannot be read, with its file, document and line.
+        InvalidInput: one line for each thing that cannot be read, with its file, document and line; what is wrong with many,
+            once.
     """
-    wrong = list[str]()
+    wrong = dict[str, list[str]]()
     found = list[Document]()
     for place in places:
         for source, text in _texts(place):
@@ -73,9 +77,8 @@ def read(places: Sequence[str]) -> list[Document]:
                 try:
                     found.append(_document(where, body))
                 except InvalidInput as error:
-                    wrong.append(f"{where}: {error.detail}")
-    if wrong:
-        raise InvalidInput("\n".join(wrong))
+                    wrong.setdefault(error.detail, []).append(where)
+    _refuse(wrong)
     if not found:
         raise InvalidInput(f"there is nothing in {', '.join(places)}")
     return found
@@ -87,11 +90,26 @@ def parse(source: str, text: str) -> list[Document]:
     Raises:
         InvalidInput: as ``read``.
     """
-    wrong = list[str]()
+    wrong = dict[str, list[str]]()
     found = [*_things(source, text, wrong)]
-    if wrong:
-        raise InvalidInput("\n".join(wrong))
+    _refuse(wrong)
     return [_document(where, body) for where, body in found]
+
+
+def _refuse(wrong: dict[str, list[str]]) -> None:
+    """Go on only if nothing is wrong: ``wrong`` holds what is, each with the places where it is so.
+
+    Raises:
+        InvalidInput: as ``read``.
+    """
+    lines = list[str]()
+    for why, places in wrong.items():
+        if len(places) > MANY:
+            lines.append(f"{places[0]}: {why} (and {len(places) - 1} more like it)")
+        else:
+            lines += [f"{place}: {why}" for place in places]
+    if lines:
+        raise InvalidInput("\n".join(lines))
 
 
 def _texts(place: str) -> Iterator[tuple[str, str]]:
@@ -113,7 +131,7 @@ def _texts(place: str) -> Iterator[tuple[str, str]]:
         raise InvalidInput(f"{place} cannot be read: it is not UTF-8 text") from None
 
 
-def _things(source: str, text: str, wrong: list[str]) -> Iterator[tuple[str, Any]]:
+def _things(source: str, text: str, wrong: dict[str, list[str]]) -> Iterator[tuple[str, Any]]:
     """Each thing in ``text`` and where it stands; what cannot be read is added to ``wrong``."""
     nodes, number = list[Any](), 0
     try:
@@ -134,7 +152,7 @@ def _things(source: str, text: str, wrong: list[str]) -> Iterator[tuple[str, Any
                 yield f"{document}{node.start_mark.line + 1}", value
     except plain_yaml.UNREADABLE as error:
         line, why = plain_yaml.cause(error)
-        wrong.append(f"{source}, document {number + 1}{f', line {line}' if line else ''}: {why}")
+        wrong.setdefault(why, []).append(f"{source}, document {number + 1}" + (f", line {line}" if line else ""))
 
 
 def _document(where: str, body: Any) -> Document:
@@ -148,7 +166,11 @@ def _document(where: str, body: Any) -> Document:
         raise InvalidInput(
             "a token cannot be applied: its secret is shown once, to whoever mints it with 'mcpctl create mcptoken'"
         )
+    if any(word.lower() in (kind.singular, kind.plural, *kind.aliases) for kind in KINDS if kind not in APPLIED):
+        raise InvalidInput(f"{word} is nothing that can be applied; that is {', '.join(kind.singular for kind in APPLIED)}")
     kind = kind_called(word, APPLIED)
+    if kind is SERVERS and "transport" not in body:
+        raise InvalidInput("a server has a transport: stdio, with a command, or streamable-http, with a url")
     name = body.get("name")
     if not isinstance(name, str) or not name:
         raise InvalidInput("it has no name" if name is None else "its name must be text")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 
 import rich_click as click
 
@@ -19,7 +19,7 @@ class Draft:
 
     def __init__(self, text: str) -> None:
         """Begin with ``text``, which is worth nothing as long as nobody changes it."""
-        self.path = Path(tempfile.mkdtemp(prefix="mcpctl-edit-")) / "edited.yaml"
+        self.path = Path(mkdtemp(prefix="mcpctl-edit-")) / "edited.yaml"
         self._first = self._last = text
 
     def edit(self, text: str) -> str:

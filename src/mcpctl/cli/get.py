@@ -57,7 +57,8 @@ def get(
     """Show one or many things.
 
     KIND is one of users, groups, sessions, projects, servers, secrets, instances, rbac, mcptokens, audit; singular
-    names work too. Lists hold what you may view. 'mcpctl apply' takes back what -o yaml and -o json print.
+    names work too. Lists hold what you may view. What -o yaml and -o json print of users, groups,
+    secrets, servers, projects and rbac, 'mcpctl apply' takes back.
 
     Examples:
       mcpctl get users

@@ -217,8 +217,12 @@ class _Reader:
                 self._find(path.name, 0, "it is a link that leads out of the directory", cure)
                 return None
             raw = path.read_bytes() if path.is_file() else None
+            other = "" if raw is not None or not path.exists() else "a directory" if path.is_dir() else "a pipe or a device"
         except OSError as error:
             self._find(path.name, 0, f"it cannot be read: {error.strerror}", "mend its rights")
+            return None
+        if other:
+            self._find(path.name, 0, f"it is {other} and no file", "put a file in its place, or call it otherwise")
             return None
         if raw is None:
             self._find(path.name, 0, "there is no such file", "create it, or mend the link to it")

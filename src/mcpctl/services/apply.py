@@ -63,7 +63,7 @@ def run(work: Work, body: wire.ApplyBody, hashed: Mapping[str, str]) -> wire.App
         pruned = _prune(work, body, refusals)
         refusals.raise_any()
     if pruned:
-        _require_still_so(work, body)
+        _require_still_so(work, body, pruned)
     if taken_back is not None:
         taken_back.rollback()
         work.transaction.topics.clear()
@@ -161,18 +161,33 @@ def _prune(work: Work, body: wire.ApplyBody, refusals: _Refusals) -> list[wire.A
     return pruned
 
 
-def _require_still_so(work: Work, body: wire.ApplyBody) -> None:
+def _require_still_so(work: Work, body: wire.ApplyBody, pruned: list[wire.Applied]) -> None:
     """Go on only if pruning took nothing out of what was asked for.
 
     Raises:
-        InUse: an item names a user, a group or a server that would be gone.
+        InUse: an item names a user, a group or a server that would be gone; the sentence names these.
     """
+    gone = {(one.kind, one.name) for one in pruned}
     for item in body.items:
         kind = KINDS[item.kind]
         if item.kind != "secret":  # it names nothing
             thing = kind.find(work.db, item.name)
             if thing is None or kind.differs(work, thing, item):
-                raise InUse(f"{item.kind}/{item.name} names something that would be pruned: add that, or take it out")
+                lost = [f"{word}/{name}" for word, name in _named_by(item) if (word, name) in gone]
+                what = f"{', '.join(lost) or 'something'}, which would be pruned"
+                raise InUse(
+                    f"{item.kind}/{item.name} names {what}: add {'it' if len(lost) < 2 else 'them'}, or take it out there"
+                )
+
+
+def _named_by(item: wire.ItemShape) -> Iterator[tuple[str, str]]:
+    """Whom and what an item names that pruning could take out of it, as kind and name."""
+    if isinstance(item, wire.GroupItem | wire.DefinitionItem):
+        for subject in (item.members or []) if isinstance(item, wire.GroupItem) else item.subjects:
+            kind, _, name = subject.partition(":")
+            yield kind.lower(), name
+    elif isinstance(item, wire.ProjectItem):
+        yield from (("server", name) for name in item.servers or ())
 
 
 @dataclass
