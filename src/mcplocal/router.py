@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 OnDecision = Callable[[Mapping[str, Any]], None]
 
-REMEMBERED_LISTS: Final = 256
+REMEMBERED_LISTS: Final = 512
 
 
 Renew = Callable[[], Awaitable[Caller]]

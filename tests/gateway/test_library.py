@@ -13,11 +13,15 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp_types import PromptReference, ResourceTemplateReference
 
+from mcpctl.endpoint_test.official_schemas import wrong_error, wrong_result
+from mcplocal.wire import LATEST_LEGACY, MODERN_VERSION
 from tests.gateway import library_server
 from tests.gateway.conftest import Project, World
 from tests.gateway.test_bridge import COMMAND, base, entry, local_bearer, modern
-from tests.gateway.test_legacy_wire import initialize, request
+from tests.gateway.test_legacy_wire import initialize, open_session, request
+from tests.gateway.test_prompts_and_resources import LISTS, WHOLE, asked
 from tests.gateway.test_story import ERAS, with_sdk
+from tests.gateway.test_upstreams import result
 from tests.gateway.upstreams import served
 
 ROOT = Path(__file__).parent.parent.parent
@@ -120,3 +124,37 @@ def test_locally_the_gateway_itself_has_all_of_it_too(world: World) -> None:
         )
         assert -32002 == running.ask(request("resources/read", {"uri": "library://attic"}, 5))["error"]["code"]
         assert 0 == running.end()
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+def test_every_answer_is_what_the_schema_of_its_revision_says(world: World, era: str) -> None:
+    url = world.stack.enter_context(served(library_server.build_app())) + "/mcp"
+    upstream = world.upstream(era="legacy" if era == "modern" else "modern", **WHOLE)
+    project = world.project(library=url, other=upstream)
+    endpoint = world.gateway().as_(project.token()["token"])
+    session = open_session(endpoint) if era == "legacy" else None
+    revision = LATEST_LEGACY if era == "legacy" else MODERN_VERSION
+    recommend, greet = f"{project.servers[0]}__recommend", f"{project.servers[1]}__greet"
+    about = {"argument": {"name": "title", "value": "d"}}
+    answered: list[tuple[str, dict[str, Any]]] = [
+        *((method, {}) for method in LISTS),
+        ("prompts/get", {"name": recommend, "arguments": {"mood": "sad"}}),
+        ("prompts/get", {"name": greet}),
+        *(
+            ("resources/read", {"uri": uri})
+            for uri in ("library://shelf", "library://books/emma", "docs://a/one", "repo://a/b")
+        ),
+        ("completion/complete", {"ref": {"type": "ref/resource", "uri": "library://books/{title}"}, **about}),
+        ("completion/complete", {"ref": {"type": "ref/prompt", "name": greet}, **about}),
+        *([("server/discover", {})] if era == "modern" else []),
+    ]
+    for method, params in answered:
+        assert "" == wrong_result(revision, method, result(asked(endpoint, session, method, params))), (method, params)
+    assert "" == wrong_result(LATEST_LEGACY, "initialize", endpoint.post(initialize()).json()["result"])
+    refused: list[tuple[str, dict[str, Any]]] = [
+        ("prompts/get", {"name": "nothing"}),
+        ("resources/read", {"uri": "no:thing"}),
+        ("prompts/list", {"cursor": "x"}),
+    ]
+    for method, params in refused:
+        assert "" == wrong_error(revision, asked(endpoint, session, method, params).json()), method

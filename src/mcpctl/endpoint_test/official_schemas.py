@@ -32,8 +32,11 @@ _RESULTS: Final[Mapping[str, tuple[str, ...]]] = {
     "tools/list": ("ListToolsResult",),
     "tools/call": ("CallToolResult", "InputRequiredResult"),
     "prompts/list": ("ListPromptsResult",),
+    "prompts/get": ("GetPromptResult", "InputRequiredResult"),
     "resources/list": ("ListResourcesResult",),
     "resources/templates/list": ("ListResourceTemplatesResult",),
+    "resources/read": ("ReadResourceResult", "InputRequiredResult"),
+    "completion/complete": ("CompleteResult",),
     "subscriptions/listen": ("SubscriptionsListenResult",),
 }
 _NOTIFICATIONS: Final[Mapping[str, str]] = {

@@ -9,9 +9,11 @@ changed, and of what two servers claim neither is offered.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, Protocol
 
 from mcpctl.policy.names import RESOURCE_MARK
@@ -160,8 +162,8 @@ class _Claims:
         for name, server in servers.items():
             for prefix in (one.template.prefix for one in server.templates if one.template is not None):
                 self._prefixes.setdefault(prefix, set()).add(name)
-        lengths = {len(prefix) for prefix in self._prefixes}
-        self._lengths = sorted(lengths)
+        self._in_order = sorted(self._prefixes)
+        self._lengths = sorted({len(prefix) for prefix in self._prefixes})
         for name, server in servers.items():
             for uri in server.listed:
                 for begin in self._begins(uri):
@@ -178,5 +180,12 @@ class _Claims:
         if entry.template is None:
             return self._listed[entry.ref.name] == 1 and all(self._prefixes[b] <= own for b in self._begins(entry.ref.name))
         prefix = entry.template.prefix
-        near = (servers for other, servers in self._prefixes.items() if prefix.startswith(other) or other.startswith(prefix))
-        return self._begun.get(prefix, own) <= own and all(servers <= own for servers in near)
+        shorter = (self._prefixes[begin] for begin in self._begins(prefix))
+        return self._begun.get(prefix, own) <= own and all(servers <= own for servers in chain(shorter, self._longer(prefix)))
+
+    def _longer(self, prefix: str) -> Iterator[set[str]]:
+        """The servers of each template that begins with ``prefix``."""
+        for place in range(bisect_left(self._in_order, prefix), len(self._in_order)):
+            if not self._in_order[place].startswith(prefix):
+                return
+            yield self._prefixes[self._in_order[place]]

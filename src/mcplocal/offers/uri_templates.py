@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -79,7 +80,7 @@ class UriTemplate:
         """Whether ``uri``, which is askable, could be an expansion of it."""
         if not uri.startswith(self.prefix):
             return False
-        letters = _Letters(uri)
+        letters = _letters(uri)
         places = 1 << len(self.prefix)
         for part in self._parts[1:]:
             places = letters.after(part, places)
@@ -111,7 +112,7 @@ class UriTemplate:
 
     def _beginning(self, begin: str, letter: str) -> Iterator[str]:
         """URIs that begin with ``begin``: if it matches any, it matches some of these."""
-        letters, places = _Letters(begin), 1
+        letters, places = _letters(begin), 1
         for index, part in enumerate(self._parts):
             rest = _sample(self._parts[index + 1 :], letter)
             if isinstance(part, str):
@@ -150,6 +151,10 @@ class _Letters:
         for letter in literal:
             places = (places & self._at.get(letter, 0)) << 1
         return places
+
+
+# One URI is compared with many templates.
+_letters: Final = lru_cache(maxsize=16)(_Letters)
 
 
 def _sample(parts: Sequence[str | _Run], letter: str) -> str:
