@@ -196,6 +196,20 @@ def test_a_table_that_cannot_be_read_says_where_and_why(tmp_path: Path, name: st
     assert len(said) == len({*said})
 
 
+def test_a_table_asks_as_many_questions_as_are_allowed_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MOST_QUESTIONS", 12)
+    for name in ("all", "more", "unlisted", "axes"):
+        (tmp_path / name).mkdir()
+    case, more = "User:alice User:bob,view run,servers,a b c,deny,\n", "User:carol,view,servers,a,deny,\n"
+    assert 12 == len(outcomes(tmp_path / "all", HEAD + case))
+    with pytest.raises(InvalidTable, match=r"a\.csv:3: with this case the table asks more than 12 questions"):
+        outcomes(tmp_path / "more", HEAD + case + more)
+    assert 13 == len(outcomes(tmp_path / "unlisted", "# unlisted: deny\n" + HEAD + case))
+    unlisted = "# unlisted: deny\n" + HEAD + "User:alice,view,servers,a b c,deny,\nUser:bob,run edit,servers,a b c,deny,\n"
+    with pytest.raises(InvalidTable, match="its axes make 18 questions, and 12 are the most"):
+        outcomes(tmp_path / "axes", unlisted)
+
+
 @pytest.mark.parametrize("word", ["User:Alice", "alice", "McpToken:unknown", "Group:"])
 def test_a_subject_of_a_case_is_one_of_the_policy_or_a_token_of_the_table(tmp_path: Path, word: str) -> None:
     with pytest.raises(InvalidTable, match=r"a\.csv:2: "):
