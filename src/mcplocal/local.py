@@ -21,6 +21,7 @@ from mcplocal.protocol.listening import Listening
 from mcplocal.protocol.methods import Circumstances, Methods
 from mcplocal.protocol.questions import Questions
 from mcplocal.protocol.stdio import Emit, Pipes
+from mcplocal.protocol.subscription import Subscription
 from mcplocal.settings import Settings
 from mcplocal.wire import Era
 
@@ -67,6 +68,12 @@ class LocalGateway:
             caller, renew = await self._gateway.admit(self._bearer, self._project)
         except Problem as problem:
             raise Rejection(wire.INTERNAL_ERROR, f"{problem.title}: {problem.detail}") from None
+        if message.is_enveloped and message.method == wire.LISTEN:
+            wanted = Subscription.of(message)
+            emit(wanted.acknowledged)
+            await Listening(self._gateway, caller, renew, partial(_tell, emit), wanted.changes).run()
+            emit(wanted.ended)
+            return
         how = Circumstances(caller, renew, Era.MODERN, holder="stdio", emit=partial(emit), source="stdio")
         if message.is_enveloped:
             how.client = modern.client_of(message)
@@ -79,17 +86,18 @@ class LocalGateway:
     def _begin_listening(self, emit: Emit) -> None:
         """From its handshake on, the client hears when its list has changed."""
 
-        async def tell(text: str | None) -> None:
-            if text is not None:
-                emit(text)
-
         async def listen() -> None:
             with suppress(Problem):  # who may not be here now is told when it asks
                 caller, renew = await self._gateway.admit(self._bearer, self._project)
-                await Listening(self._gateway, caller, renew, tell).run()
+                await Listening(self._gateway, caller, renew, partial(_tell, emit)).run()
 
         if self._listening is None or self._listening.done():
             self._listening = asyncio.create_task(listen())
+
+
+async def _tell(emit: Emit, text: str | None) -> None:
+    if text is not None:  # a pipe needs no signs of life
+        emit(text)
 
 
 async def run(settings: Settings, bearer: str | None) -> None:

@@ -28,6 +28,7 @@ META_PREFIX: Final = "io.modelcontextprotocol/"
 VERSION_KEY: Final = META_PREFIX + "protocolVersion"
 CAPABILITIES_KEY: Final = META_PREFIX + "clientCapabilities"
 CLIENT_INFO_KEY: Final = META_PREFIX + "clientInfo"
+SUBSCRIPTION_ID_KEY: Final = META_PREFIX + "subscriptionId"
 LOG_LEVEL_KEY: Final = META_PREFIX + "logLevel"
 SERVER_INFO_KEY: Final = META_PREFIX + "serverInfo"
 LOG_MESSAGE: Final = "notifications/message"
@@ -43,6 +44,7 @@ SESSION_HEADER: Final = "mcp-session-id"
 NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """The parameter whose value ``Mcp-Name`` repeats, by method (2026-07-28, Streamable HTTP, Standard Headers)."""
 
+LISTEN: Final = "subscriptions/listen"
 LIST_CHANGED: Final = {what: f"notifications/{what}/list_changed" for what in ("tools", "prompts", "resources")}
 """By capability, what says that its lists have changed; that of resources is about their templates too."""
 COMPLETE: Final = "completion/complete"

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import httpx2
@@ -250,11 +250,12 @@ def test_changes_that_come_in_another_order_are_all_heard(world: World) -> None:
 
 
 @contextmanager
-def listening(endpoint: Endpoint, session: dict[str, str]) -> Iterator[list[str]]:
-    """The lines of the session's stream, as they come; ``END`` is the last of them."""
+def stream(endpoint: Endpoint, method: str, body: str, first: str, headers: dict[str, str]) -> Iterator[list[str]]:
+    """The lines of a stream, as they come, from the line that holds ``first`` on; ``END`` is the last of them."""
     host, _, port = endpoint.url.removeprefix("http://").partition("/")[0].partition(":")
-    headers = {"Host": host, "Authorization": f"Bearer {endpoint.bearer}", "Accept": "text/event-stream", **session}
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    sent = {"Host": host, "Authorization": f"Bearer {endpoint.bearer}", "Accept": "application/json, text/event-stream"}
+    sent |= {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
     lines: list[str] = []
 
     def read(connection: socket.socket) -> None:
@@ -264,16 +265,33 @@ def listening(endpoint: Endpoint, session: dict[str, str]) -> Iterator[list[str]
         lines.append("END")
 
     with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(f"GET /mcp HTTP/1.1\r\n{head}\r\n".encode())
+        connection.sendall(f"{method} /mcp HTTP/1.1\r\n{head}\r\n{body}".encode())
         thread = threading.Thread(target=read, args=(connection,), daemon=True)
         thread.start()
-        until(lambda: ": still here" in lines, 3)
+        until(lambda: any(first in line for line in lines), 3)
         assert {"HTTP/1.1 200 OK", "content-type: text/event-stream"} <= set(lines)
         try:
             yield lines
         finally:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+
+def listening(endpoint: Endpoint, session: dict[str, str]) -> AbstractContextManager[list[str]]:
+    """The stream of a session."""
+    return stream(endpoint, "GET", "", ": still here", session)
+
+
+def subscribed(endpoint: Endpoint, wanted: dict[str, Any], identity: str | int = "s-1") -> AbstractContextManager[list[str]]:
+    """The stream of a subscription of the later era."""
+    params = {"_meta": META, "notifications": wanted}
+    body = json.dumps({"jsonrpc": "2.0", "id": identity, "method": "subscriptions/listen", "params": params})
+    headers = {"MCP-Protocol-Version": MODERN, "Mcp-Method": "subscriptions/listen"}
+    return stream(endpoint, "POST", body, "notifications/subscriptions/acknowledged", headers)
+
+
+def messages(lines: list[str]) -> list[dict[str, Any]]:
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 
 def told(lines: list[str]) -> int:
@@ -339,6 +357,49 @@ def test_a_session_hears_of_the_prompts_and_resources_that_somebody_has_asked_fo
         assert [f"{server}__new"] == endpoint.prompts()
         assert ["new:{x}"] == endpoint.templates()
         assert told(lines) == 0
+
+
+def test_a_subscription_says_what_it_honours_and_tells_that_and_no_more(world: World) -> None:
+    upstream = world.upstream(as_stream=0, prompts=[prompt("old")])
+    project = world.project(up=upstream)
+    endpoint = world.gateway().as_(project.token()["token"])
+    assert (1, 1) == (len(endpoint.tools()), len(endpoint.prompts()))
+    wanted = {"promptsListChanged": True, "toolsListChanged": False, "resourceSubscriptions": ["a:b"], "new": True}
+    with subscribed(endpoint, wanted, 7) as lines:
+        meta = {"io.modelcontextprotocol/subscriptionId": 7}
+        (acknowledged,) = messages(lines)
+        assert {"notifications": {"promptsListChanged": True}, "_meta": meta} == acknowledged["params"]
+        upstream.tools, upstream.prompts = [{"name": "new", "inputSchema": {"type": "object"}}], [prompt("new")]
+        upstream.says_changed = ("tools", "prompts")
+        assert endpoint.call(f"{project.servers[0]}__echo").status_code == 200
+        until(lambda: len(messages(lines)) == 2, 4)
+        changed = {"jsonrpc": "2.0", "method": "notifications/prompts/list_changed", "params": {"_meta": meta}}
+        assert changed == messages(lines)[1]
+        until(lambda: [f"{project.servers[0]}__new"] == endpoint.tools(), 4)
+        time.sleep(0.3)
+        assert 2 == len(messages(lines)), "it did not opt in to tools"
+
+
+@pytest.mark.parametrize("lose", [revoked, deleted, rotated])
+def test_a_subscription_ends_with_an_answer_within_a_second_of_its_token(
+    world: World, upstream: Upstream, lose: Callable[..., None]
+) -> None:
+    project = world.project(up=upstream)
+    token = project.token()
+    endpoint = world.gateway().as_(token["token"])
+    with subscribed(endpoint, {"toolsListChanged": True}) as lines:
+        lose(project, token, endpoint)
+        until(lambda: lines[-1] == "END", 1.0)
+        last = messages(lines)[-1]
+        assert ("s-1", "complete") == (last["id"], last["result"]["resultType"])
+        assert "s-1" == last["result"]["_meta"]["io.modelcontextprotocol/subscriptionId"]
+
+
+@pytest.mark.parametrize("wanted", [None, [], "toolsListChanged"])
+def test_a_subscription_to_nothing_that_can_be_read_is_refused(world: World, upstream: Upstream, wanted: Any) -> None:
+    endpoint = world.gateway().as_(world.project(up=upstream).token()["token"])
+    answer = endpoint.modern("subscriptions/listen", {"notifications": wanted})
+    assert (400, -32602) == (answer.status_code, answer.json()["error"]["code"])
 
 
 @pytest.mark.parametrize("lose", [revoked, narrowed, detached])

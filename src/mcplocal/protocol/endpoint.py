@@ -8,6 +8,7 @@ is answered as an event stream from then on.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from time import monotonic
 
 import structlog
@@ -44,6 +45,7 @@ from mcplocal.protocol.methods import FORWARDED, Circumstances, Methods
 from mcplocal.protocol.origin import Addressed
 from mcplocal.protocol.resource_metadata import ResourceMetadata
 from mcplocal.protocol.slowdown import Slowdown
+from mcplocal.protocol.subscription import Subscription
 from mcplocal.router import Renew
 from mcplocal.wire import Era
 
@@ -108,6 +110,8 @@ class Endpoint:
                 modern.check_version(version, None)
             return await send_nothing(request, 202)
         modern.check_request(message, request.headers)
+        if message.method == wire.LISTEN:
+            return await self._subscribe(request, message, caller, renew)
         how = Circumstances(
             caller,
             renew,
@@ -166,30 +170,41 @@ class Endpoint:
     async def _listen(self, request: Request, caller: Caller, renew: Renew) -> None:
         """The stream of a session: it says when a list has changed. A newer one takes its place."""
         session = self._own_session(request, caller)
-        if not accepts(request, MEDIA_TYPE):
-            raise NotAcceptable("accept text/event-stream")
 
         async def tell(text: str | None) -> None:
             session.used_at = monotonic()
-            data = KEEP_ALIVE if text is None else write_event(text)
-            await request.send({"type": "http.response.body", "body": data, "more_body": True})
+            await _push(request, text)
 
         listening = Listening(self._gateway, caller, renew, tell)
         if session.listening is not None:
             session.listening()
         session.listening = end = listening.end
-        watcher = asyncio.create_task(gone(request.receive))
-        watcher.add_done_callback(lambda _: end())
         try:
-            await request.send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
-            await tell(None)
-            await listening.run()
-            await request.send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._stream(request, listening, None, b"")
         finally:
-            watcher.cancel()
             session.used_at = monotonic()
             if session.listening == end:
                 session.listening = None
+
+    async def _subscribe(self, request: Request, message: Incoming, caller: Caller, renew: Renew) -> None:
+        """The stream of a subscription, of which there may be many."""
+        wanted = Subscription.of(message)
+        listening = Listening(self._gateway, caller, renew, partial(_push, request), wanted.changes)
+        await self._stream(request, listening, wanted.acknowledged, write_event(wanted.ended))
+
+    async def _stream(self, request: Request, listening: Listening, first: str | None, last: bytes) -> None:
+        """What is heard by ``listening``, until the client goes, its rights end, or the gateway stops."""
+        if not accepts(request, MEDIA_TYPE):
+            raise NotAcceptable("accept text/event-stream")
+        watcher = asyncio.create_task(gone(request.receive))
+        watcher.add_done_callback(lambda _: listening.end())
+        try:
+            await request.send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+            await _push(request, first)
+            await listening.run()
+            await request.send({"type": "http.response.body", "body": last, "more_body": False})
+        finally:
+            watcher.cancel()
 
     async def _answer(self, request: Request, message: Incoming, how: Circumstances, session: Session | None) -> None:
         if message.method not in FORWARDED:
@@ -207,3 +222,9 @@ class Endpoint:
         with session.answering(message, stream), session.questions.of_call(stream.emit) as ask:
             how.ask = ask if may_stream else None
             return await stream.finish(making, message.id_text)
+
+
+async def _push(request: Request, text: str | None) -> None:
+    """Send one message on the stream that answers ``request``, or a sign of life."""
+    data = KEEP_ALIVE if text is None else write_event(text)
+    await request.send({"type": "http.response.body", "body": data, "more_body": True})

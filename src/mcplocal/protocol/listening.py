@@ -1,4 +1,4 @@
-"""Telling a client of the handshake era that a list of it has changed: the stream it opens with GET, or its pipe.
+"""Telling a client that a list of it has changed: on the stream that it opened with GET or to subscribe, or its pipe.
 
 What a client hears is about its own lists, as its rights are now. Tools are asked for so that there is something to compare;
 prompts and resources are compared as far as somebody has asked for them, as nobody else has a list of them. The rights of
@@ -8,7 +8,7 @@ whoever listens are watched as those of a call are, and the stream ends with the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from mcpctl.errors import Problem
@@ -22,8 +22,10 @@ from mcplocal.uses import UpstreamError
 from mcplocal.vigil import Watched
 from mcplocal.wire import Era
 
-LIST_CHANGED: Final = {what: write({"jsonrpc": "2.0", "method": method}) for what, method in wire.LIST_CHANGED.items()}
-"""By capability, the notification."""
+LIST_CHANGED: Final[Mapping[Family, str]] = {
+    family: write({"jsonrpc": "2.0", "method": wire.LIST_CHANGED[family.capability]}) for family in FAMILIES
+}
+"""The notifications of the handshake era."""
 
 SIGN_OF_LIFE: Final = 10.0
 """Seconds between signs of life on a stream that has nothing to say."""
@@ -35,7 +37,14 @@ SETTLE: Final = 0.1
 class Listening:
     """Compares a caller's lists with what they were, whenever they may have changed."""
 
-    def __init__(self, gateway: Gateway, caller: Caller, renew: Renew, tell: Callable[[str | None], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        caller: Caller,
+        renew: Renew,
+        tell: Callable[[str | None], Awaitable[None]],
+        changes: Mapping[Family, str] = LIST_CHANGED,
+    ) -> None:
         """Listen for ``caller``.
 
         Args:
@@ -43,9 +52,11 @@ class Listening:
             caller: who listens; ``renew`` makes sure of it again.
             renew: see there.
             tell: takes a notification to the client, or ``None`` as a sign of life.
+            changes: what it wants to hear of, each with its notification.
         """
         self._gateway = gateway
         self._tell = tell
+        self._changes = changes
         self._wake = asyncio.Event()
         self._ended = False
         self._watched = Watched(caller, renew, None, self.end)
@@ -66,7 +77,7 @@ class Listening:
             gateway.vigil.end(self._watched)
 
     async def _follow(self) -> None:
-        known = {family: await self._list(family) for family in FAMILIES}
+        known = {family: await self._list(family) for family in self._changes}
         while not self._ended:
             try:
                 await asyncio.wait_for(self._wake.wait(), SIGN_OF_LIFE)
@@ -75,13 +86,13 @@ class Listening:
                 continue
             await asyncio.sleep(0 if self._ended else SETTLE)
             self._wake.clear()
-            for family in FAMILIES:
+            for family, notification in self._changes.items():
                 listed = None if self._ended else await self._list(family)
                 if listed is not None and listed != known[family]:
                     # Who has never been told of a list has none that could have changed, but tools are told of from the start.
                     had, known[family] = known[family], listed
                     if had is not None or family is TOOLS:
-                        await self._tell(LIST_CHANGED[family.capability])
+                        await self._tell(notification)
 
     async def _list(self, family: Family) -> str | None:
         """The lists as they are now; ``None`` if nobody can say, or the caller is nobody any more."""

@@ -44,7 +44,7 @@ DISCOVERED: Final = write(
     {
         "resultType": "complete",
         "supportedVersions": [wire.MODERN_VERSION],
-        "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "completions": {}, "logging": {}},
+        "capabilities": {**{what: {"listChanged": True} for what in wire.LIST_CHANGED}, "completions": {}, "logging": {}},
         "ttlMs": 60_000,
         "cacheScope": "private",
         wire.META: SERVER_META,
