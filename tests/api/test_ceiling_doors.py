@@ -529,6 +529,9 @@ def test_who_is_a_member_by_a_policy_file_is_not_denied_by_somebody_weaker_eithe
     with nothing_changes(shared, refusals=1):
         deny = rbac("bind-filed", "Group:filed", "role:view,resource:servers,name:x,effect:deny")
         refused(actor.asks(*deny), CEILING, ["admin * *"])
+    with nothing_changes(shared, refusals=0):
+        answer = shared.admin.delete("/groups/filed/members/filed")
+        assert "people.csv:6" in refused(answer, "read_only")["detail"], "what a file says, only the file can take back"
 
 
 @pytest.mark.parametrize("subject", ["User:yet-to-come", "Group:yet-to-come", f"McpToken:{'0' * 64}"])
