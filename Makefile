@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-JOBS   ?= 2
+# One more than there are processors: a third of what tests take is waiting.
+JOBS   ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint types layers format docs soak conformance bench bench-decision bench-gateway bench-revocation weaken clean
