@@ -11,7 +11,7 @@ SERVERS = st.text("ab0._-", min_size=1, max_size=63).filter(
     lambda name: "__" not in name and name[0].isalnum() and name[-1].isalnum()
 )
 TOOLS = st.text("abAB0._:/-", min_size=1, max_size=90)
-REFS = st.builds(Ref, SERVERS, TOOLS)
+REFS = st.builds(Ref, SERVERS, TOOLS, st.just(""))
 MODES = st.sampled_from(["prefixed", "plain"])
 
 
