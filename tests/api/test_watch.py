@@ -197,6 +197,8 @@ def test_what_is_revoked_in_one_process_is_revoked_in_the_other_within_a_second(
 
     for client in (there, token_there):
         assert soon(lambda client=client: client.get("/servers/s").status_code == 200)  # type: ignore[misc]
+    # Else what it hears of being bound and what of being revoked come in one, and neither shows by itself.
+    assert soon(lambda: second.control.feed.revision == first.control.feed.revision)
     with watching(second, there) as stream, watching(second, second.admin) as gateway:
         taken = [
             revokes(("DELETE", "/rbac/for-alice", None), lambda: there.get("/servers/s").status_code == 403),
