@@ -45,7 +45,8 @@ class StateSeal:
         mark, _, rest = sealed.partition(".")
         until, _, rest = rest.partition(".")
         some, _, state = rest.partition(".")
-        if not hmac.compare_digest(mark.encode(), self._mark(f"{until}.{some}", state, bound_to).encode()):
+        right = self._mark(f"{until}.{some}", state, bound_to)
+        if not hmac.compare_digest(mark.encode("utf-8", "surrogatepass"), right.encode()):
             raise BrokenSeal("this requestState was not given to you for this tool")
         if time() >= int(until):
             raise BrokenSeal("this requestState is too old: send the call again without it")

@@ -186,7 +186,9 @@ class Settings(BaseSettings):
     )
     max_request_bytes: int = Field(default=4 << 20, ge=1024, description="largest body accepted from a client")
     max_response_bytes: int = Field(default=64 << 20, ge=1024, description="largest answer accepted from an upstream")
-    max_sessions: int = Field(default=64, ge=1, description="handshake-era sessions per principal; the idlest makes room")
+    max_sessions: int = Field(
+        default=64, ge=1, description="handshake-era sessions per principal, the idlest makes room; and subscriptions"
+    )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     log_format: str = Field(default="auto", pattern="^(auto|json|text)$", description="json, text, or text on a terminal only")
 

@@ -154,7 +154,7 @@ def test_an_edit_that_takes_a_role_from_lines_in_the_database_is_refused_until_t
     refused_because(alice, "rbac:opr names the role 'operator'")
     assert may(alice, "view", "servers")
     assert 204 == alice.admin.delete("/rbac/opr").status_code
-    until(lambda: "current" == alice.nobody.get("//readyz").json()["policy"])
+    until(lambda: "current" == alice.nobody.get("//readyz").json()["policy"], 20)
     rows = made(alice.admin.get("/audit?limit=50"), 200)["items"]
     assert 1 == len([one for one in rows if one["outcome"] == "invalid_policy"]), "said once, not at every look"
 

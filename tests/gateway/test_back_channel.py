@@ -134,6 +134,8 @@ def test_a_seal_is_broken_by_any_change_and_by_time(monkeypatch: pytest.MonkeyPa
                 seal.open(sealed[:place] + "~" + sealed[place + 1 :], ("alice", "tool"))
         with pytest.raises(BrokenSeal):
             StateSeal(lambda: "another").open(sealed, ("alice", "tool"))
+    with pytest.raises(BrokenSeal):
+        seal.open("\ud800", ("alice",))
     sealed = seal.seal("x", ("alice",))
     monkeypatch.setattr("mcplocal.sealed_state.time", lambda: 1e12)
     with pytest.raises(BrokenSeal, match="too old"):

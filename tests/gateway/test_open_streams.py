@@ -395,6 +395,21 @@ def test_a_subscription_ends_with_an_answer_within_a_second_of_its_token(
         assert "s-1" == last["result"]["_meta"]["io.modelcontextprotocol/subscriptionId"]
 
 
+def test_a_principal_has_as_many_subscriptions_as_sessions_and_others_have_their_own(world: World, upstream: Upstream) -> None:
+    project = world.project(up=upstream)
+    gateway = world.gateway(max_sessions=2)
+    one, other = (gateway.as_(project.token()["token"]) for _ in range(2))
+    wanted = {"toolsListChanged": True}
+    with subscribed(one, wanted) as first, subscribed(one, wanted):
+        refused = one.modern("subscriptions/listen", {"notifications": wanted})
+        assert (400, -32600) == (refused.status_code, refused.json()["error"]["code"])
+        with subscribed(other, wanted):
+            assert first[-1] != "END"
+    time.sleep(0.5)  # until it has been noticed that these two are gone
+    with subscribed(one, wanted):
+        pass
+
+
 @pytest.mark.parametrize("wanted", [None, [], "toolsListChanged"])
 def test_a_subscription_to_nothing_that_can_be_read_is_refused(world: World, upstream: Upstream, wanted: Any) -> None:
     endpoint = world.gateway().as_(world.project(up=upstream).token()["token"])

@@ -117,9 +117,13 @@ class PolicyFiles:
         """The groups, as ``Group:<name>``, that files put ``User:<name>`` into."""
         return tuple(self._groups_by_user.get(user, ()))
 
+    def joined_by(self, user: str, group: str) -> str | None:
+        """Where a file puts ``user`` into ``group``."""
+        return self._groups_by_user.get(user, {}).get(group)
+
     def places(self, user: str, rule: Rule) -> tuple[str, ...]:
         """Where it stands that ``rule`` speaks of ``user``: the line, and that which puts the user into its group."""
-        joined = self._groups_by_user.get(user, {}).get(rule.sub)
+        joined = self.joined_by(user, rule.sub)
         return (rule.origin, joined) if joined else (rule.origin,)
 
     def naming(self, subject: str) -> tuple[str, ...]:

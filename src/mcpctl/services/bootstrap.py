@@ -87,9 +87,8 @@ def exchange_policy(database: Database, before: PolicyFiles, policy: PolicyFiles
 
 def _require_roles(db: Db, policy: PolicyFiles) -> None:
     """Go on only if every line in the database still means something: a role without actions is a deny without effect."""
-    gone = policy_rules.roles(db) - {*policy.roles.names, *OPERATIONS}
-    if gone:
-        found = policy_rules.origins_with_roles(db, gone, MOST_FINDINGS)
+    found = policy_rules.with_other_roles(db, {*policy.roles.names, *OPERATIONS}, MOST_FINDINGS)
+    if found:
         said = "which no line defines: define it, or change that"
         _refuse("roles", [f"{origin} names the role {role!r}, {said}" for role, origin in found])
 

@@ -102,8 +102,8 @@ def remove_member(work: Work, group: Group, user: User) -> Group:
         LastAdmin: nobody would be left.
     """
     if user not in members(work.db, group):
-        if filed := [m.origin for m in work.policy.memberships if (m.user, m.group) == (user.subject, group.subject)]:
-            raise ReadOnly(f"policy files put {user.subject} into {group.subject}: take it out of {', '.join(filed)}")
+        if origin := work.policy.joined_by(user.subject, group.subject):
+            raise ReadOnly(f"policy files put {user.subject} into {group.subject}: take it out of {origin}")
         raise NotFound(f"{user.subject} is not a member of the group {group.name!r}")
     _leave(work, group, [user])
     work.record("edit", "groups", group.name, joined=[], left=_names([user]))

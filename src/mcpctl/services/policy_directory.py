@@ -60,6 +60,9 @@ CANDIDATE: Final = Wording(
     "the candidate policy files of %s are as they are asked again",
 )
 
+AGAIN_AFTER: Final = 5.0
+"""Seconds after which files are tried again that the database stood in the way of: reading very many of them takes a while."""
+
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 
@@ -89,6 +92,8 @@ class PolicyDirectory:
         self._refuse = refuse
         self._wording = wording
         self._seen: Fingerprint | None = None
+        self._not_adopted: Fingerprint | None = None
+        self._again_at = 0.0
         self._unsure_since: float | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -110,7 +115,7 @@ class PolicyDirectory:
     def look(self) -> None:
         """Look now: hand over what has changed, or why it cannot be."""
         seen = self._fingerprint()
-        if seen == self._seen:
+        if seen == self._seen or (seen == self._not_adopted and monotonic() < self._again_at):
             return
         try:
             policy = files.read(self.path)
@@ -124,7 +129,8 @@ class PolicyDirectory:
             try:
                 self._adopt(policy)
             except InvalidPolicy as findings:
-                # It is because of what stands in the database, and that may change: look again.
+                # It is because of what stands in the database, and that may change: look again, but not all the time.
+                self._not_adopted, self._again_at = seen, monotonic() + AGAIN_AFTER
                 self._settle(findings)
                 return
             self._in_force = policy

@@ -100,12 +100,13 @@ class PolicyFeed:
                 self._publish(step.number, step.topics)
 
     def _publish(self, number: int, topics: frozenset[str]) -> None:
-        self.revision = number
         for listener in self._listeners:
             try:
                 listener(number, topics)
             except Exception:  # one that is gone must not keep the others from hearing
                 logger.exception("a listener did not take revision %s", number)
+        # Last: whoever reads it takes what is remembered for true of it, so what is old must have been forgotten.
+        self.revision = number
 
     def _keep_looking(self) -> None:
         connection: psycopg.Connection | None = None

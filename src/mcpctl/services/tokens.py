@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace as replaced
 from datetime import UTC, datetime
+from typing import Final
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session as Db
@@ -241,9 +243,20 @@ def for_resource_servers(principal: Principal, revision: int) -> wire.ClientIntr
     return wire.ClientIntrospection(
         **full,
         client_id=principal.subject,
-        scope=" ".join(_scopes(authority)),
+        scope=_scope(authority),
         aud=sorted(authority.attached) if principal.is_token else None,
     )
+
+
+_KNOWN_SCOPES: Final[WeakKeyDictionary[Authority, str]] = WeakKeyDictionary()
+
+
+def _scope(authority: Authority) -> str:
+    """``_scopes`` as RFC 7662 writes them. Found once for each authority: verifiers ask with each request they get."""
+    known = _KNOWN_SCOPES.get(authority)
+    if known is None:
+        known = _KNOWN_SCOPES[authority] = " ".join(_scopes(authority))
+    return known
 
 
 def _scopes(authority: Authority) -> list[str]:
@@ -252,7 +265,8 @@ def _scopes(authority: Authority) -> list[str]:
     Every one of them has been asked about, so the owner of a token, its project and every deny are looked at.
     """
     asked = {(action, "servers", server) for server in authority.attached for action in ACTIONS}
-    for rule in (*authority.own.rules, *(authority.owner.rules if authority.owner is not None else ())):
+    # Of an owner with very many lines the first ones: as many scopes are told at most.
+    for rule in (*authority.own.rules, *(authority.owner.rules[:MOST_SCOPES] if authority.owner is not None else ())):
         resources = RESOURCES if rule.res == ANY else (rule.res,)
         actions = (*ACTIONS, *OPERATIONS) if rule.role == ADMIN else authority.own.roles.actions(rule.role)
         asked |= {(a, r, rule.name) for r in resources for a in actions if (a in OPERATIONS) == (r == OPERATIONS_RESOURCE)}

@@ -92,10 +92,11 @@ class Work:
         if not lacking:
             return
         told = [str(one) for one in lacking if self._may_be_told(one)]
-        kept = f"{len(lacking) - len(told)} that you may not see" if len(told) < len(lacking) else ""
-        said = "; ".join([*told, *([kept] if kept else [])])
+        said = list(told)
+        if len(told) < len(lacking):
+            said.append(f"{len(lacking) - len(told)} that you may not see")
         why = f"{doing} needs all that goes with {whose}, and {self.actor.subject} does not hold"
-        raise CeilingExceeded(f"{why}: {said}", missing=told)
+        raise CeilingExceeded(f"{why}: {'; '.join(said)}", missing=told)
 
     def _may_be_told(self, lacking: ceiling.Missing) -> bool:
         if decide(self.authority, "view", "rbac") or decide(self.authority, "impersonate", OPERATIONS_RESOURCE):

@@ -84,15 +84,10 @@ def with_role(session: Session, role: str, resource: str) -> list[Rule]:
     return _rules(session, _LINES.where(PolicyRow.v1 == role, PolicyRow.v2 == resource))
 
 
-def origins_with_roles(session: Session, roles: Collection[str], limit: int) -> list[tuple[str, str]]:
-    """Where lines name one of these roles: role and origin, each pair once."""
-    query = select(PolicyRow.v1, PolicyRow.v5).where(PolicyRow.v1.in_(roles)).distinct().order_by(PolicyRow.v5).limit(limit)
-    return [(role, origin) for role, origin in session.execute(query)]
-
-
-def roles(session: Session) -> set[str]:
-    """Every role that a line names."""
-    return set(session.scalars(select(PolicyRow.v1).distinct()))
+def with_other_roles(session: Session, known: Collection[str], limit: int) -> list[tuple[str, str]]:
+    """Where lines name a role that is not ``known``: role and origin, each pair once."""
+    query = select(PolicyRow.v1, PolicyRow.v5).where(PolicyRow.v1.not_in(known)).distinct()
+    return [(role, origin) for role, origin in session.execute(query.order_by(PolicyRow.v5).limit(limit))]
 
 
 def origins(session: Session, prefix: str, after: str, limit: int) -> Sequence[str]:

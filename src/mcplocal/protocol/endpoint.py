@@ -8,6 +8,7 @@ is answered as an event stream from then on.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from functools import partial
 from time import monotonic
 
@@ -62,6 +63,8 @@ class Endpoint:
         self._addressed = Addressed(settings)
         self._methods = Methods(gateway.router)
         self._sessions = Sessions(settings.idle_timeout, settings.max_sessions, lambda s: gateway.pool.release(s.holder))
+        self._most_subscriptions = settings.max_sessions
+        self._subscriptions: Counter[str] = Counter()
         self._slowdown = Slowdown()
         self._metadata = ResourceMetadata(settings)
 
@@ -187,10 +190,18 @@ class Endpoint:
                 session.listening = None
 
     async def _subscribe(self, request: Request, message: Incoming, caller: Caller, renew: Renew) -> None:
-        """The stream of a subscription, of which there may be many."""
-        wanted = Subscription.of(message)
+        """The stream of a subscription, of which a principal may have as many as sessions."""
+        wanted, subject = Subscription.of(message), caller.identity.subject
+        if self._subscriptions[subject] >= self._most_subscriptions:
+            text = f"you have {self._most_subscriptions} subscriptions open already: end one of them first"
+            raise Rejection(wire.INVALID_REQUEST, text, id_text=message.id_text)
         listening = Listening(self._gateway, caller, renew, partial(_push, request), wanted.changes)
-        await self._stream(request, listening, wanted.acknowledged, write_event(wanted.ended))
+        self._subscriptions[subject] += 1
+        try:
+            await self._stream(request, listening, wanted.acknowledged, write_event(wanted.ended))
+        finally:
+            self._subscriptions[subject] -= 1
+            self._subscriptions += Counter()  # without those that have none
 
     async def _stream(self, request: Request, listening: Listening, first: str | None, last: bytes) -> None:
         """What is heard by ``listening``, until the client goes, its rights end, or the gateway stops."""

@@ -49,7 +49,7 @@ class Session:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether something goes on in it without being asked for now."""
+        """Whether an answer is under way in it, or its stream is open."""
         return bool(self.under_way) or self.listening is not None
 
     @property
