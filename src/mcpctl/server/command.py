@@ -49,9 +49,15 @@ async def _serve(settings: ServerSettings) -> None:
     listeners = [Listener(build_app(control), *settings.address)]
     if settings.metrics_address is not None:
         listeners.append(Listener(metrics.app(), *settings.metrics_address))
-        logger.info("showing metrics", address=listeners[1].address + "/metrics")
-    logger.info("listening", address=listeners[0].address, database=control.database.url.get_backend_name())
-    await run_until_signalled(listeners, lambda: drain(control), ready=collect_rarely)
+
+    def ready() -> None:
+        """Say so only now: whoever waits for the line connects at once, and a bound socket takes nobody yet."""
+        for shown in listeners[1:]:
+            logger.info("showing metrics", address=shown.address + "/metrics")
+        logger.info("listening", address=listeners[0].address, database=control.database.url.get_backend_name())
+        collect_rarely()
+
+    await run_until_signalled(listeners, lambda: drain(control), ready=ready)
 
 
 def prepare(settings: ServerSettings) -> ControlPlane:
