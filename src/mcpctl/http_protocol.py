@@ -1,6 +1,8 @@
-"""uvicorn's HTTP/1.1 with two differences: one write for one answer, and what is no request is a problem like any other.
+"""uvicorn's HTTP/1.1 with three differences: one write for one answer, one timer for one connection, and what is no request
+is a problem like any other.
 
-uvicorn hands head and body of an answer to the transport one after the other, and each is a system call.
+uvicorn hands head and body of an answer to the transport one after the other, and each is a system call; and it sets a timer
+after each answer, which the next request takes away again.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from mcpctl.errors import MalformedRequest
 
 
-class _Joining:
+class Joining:
     """A transport that holds back one piece until the next one comes, but not past this turn of the loop.
 
     No more than one piece is ever held, so what the transport says of being full is heard at the next.
@@ -34,6 +36,15 @@ class _Joining:
             self._held = data
             self._loop.call_soon(self._flush)
 
+    def write_now(self, *pieces: bytes) -> None:
+        """Send a whole answer, after what is held."""
+        if self._held:
+            self._flush()
+        if len(pieces) == 1:
+            self._transport.write(pieces[0])
+        else:
+            self._transport.writelines(pieces)
+
     def close(self) -> None:
         """Send what is held, then close."""
         self._flush()
@@ -51,9 +62,50 @@ class _Joining:
 class HttpProtocol(HttpToolsProtocol):
     """One connection."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._idle_since: float | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to serve a connection."""
-        super().connection_made(cast("asyncio.Transport", _Joining(transport, self.loop)))
+        self.joined = Joining(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", self.joined))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; the connection is idle no more."""
+        self._idle_since = None
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, or begin to be idle."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._look_at_idling)
+
+    def _look_at_idling(self) -> None:
+        """Hang up if nothing has come for as long as that; else look again when it may be so."""
+        self._idle_timer = None
+        if self._idle_since is None:
+            return  # a request is under way, and its answer sets the timer anew
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left <= 0:
+            self.timeout_keep_alive_handler()
+        else:
+            self._idle_timer = self.loop.call_later(left, self._look_at_idling)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - in words of our own
         """Answer bytes that are no HTTP request, which no application ever sees, and hang up."""

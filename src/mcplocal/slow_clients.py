@@ -6,7 +6,7 @@ A request that comes whole, as nearly all do, costs nothing more: no timer is se
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from mcpctl.http_protocol import HttpProtocol
 
@@ -16,7 +16,7 @@ LARGEST_HEAD: Final = 64 << 10
 _REFUSAL: Final = "HTTP/1.1 {}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class _Protocol(HttpProtocol):
+class PatientProtocol(HttpProtocol):
     """Gives up a connection whose client sends, or takes, nothing that leads anywhere for ``patience`` seconds."""
 
     patience: float = 30.0
@@ -62,8 +62,12 @@ class _Protocol(HttpProtocol):
 
     def on_headers_complete(self) -> None:
         """Its head is whole."""
-        self._in_head = False
+        self.note_head()
         super().on_headers_complete()
+
+    def note_head(self) -> None:
+        """The head of a request is whole, whoever sees to it."""
+        self._in_head = False
 
     def on_message_complete(self) -> None:
         """All of it is here."""
@@ -111,8 +115,3 @@ class _Protocol(HttpProtocol):
             self.transport.write(_REFUSAL.format(status).encode())
         self._in_request = False
         self.transport.close()
-
-
-def protocol(patience: float) -> type[asyncio.Protocol]:
-    """The protocol for uvicorn's ``http``, with ``patience`` in seconds."""
-    return cast("type[asyncio.Protocol]", type("PatientProtocol", (_Protocol,), {"patience": patience}))

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from mcpctl.demo import time_server
-from mcplocal.serve import build_app
+from mcplocal.serve import build_app, http_protocol
 from mcplocal.settings import Settings, load
 from mcplocal.wire import NAMED_BY
 from tests import serving
@@ -165,7 +165,8 @@ class World:
 
     def gateway(self, on_decision: Callable[[Any], None] | None = None, **settings: Any) -> Endpoint:
         """A gateway behind a real uvicorn, seen at ``/mcp`` without a bearer."""
-        address = self.stack.enter_context(served(build_app(self.settings(**settings), on_decision=on_decision)))
+        app = build_app(self.settings(**settings), on_decision=on_decision)
+        address = self.stack.enter_context(served(app, http_protocol(app)))
         http = self.stack.enter_context(httpx2.Client(timeout=30, trust_env=False))
         return Endpoint(http, f"{address}/mcp", None)
 

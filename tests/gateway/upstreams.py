@@ -19,6 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from mcpctl.http_protocol import HttpProtocol
 from mcpctl.server.listener import Listener
 
 MODERN = "2026-07-28"
@@ -243,9 +244,9 @@ def _error(body: dict[str, Any], code: int, status: int) -> Response:
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
+def served(app: ASGIApp, http: type[asyncio.Protocol] = HttpProtocol) -> Iterator[str]:
     """Serve ``app`` with a real uvicorn in a thread of its own; yields its base URL."""
-    listener = Listener(app, "127.0.0.1", 0)
+    listener = Listener(app, "127.0.0.1", 0, http)
     thread = threading.Thread(target=lambda: asyncio.run(listener.serve_until_stopped()), daemon=True)
     thread.start()
     try:

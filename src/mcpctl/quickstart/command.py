@@ -102,7 +102,7 @@ async def _run(
             on_decision=DecisionLines(quiet=as_json),
         )
         draining.append(app.state.gateway.drain)  # known only now
-        listener = Listener(app, *_address(gateway_listen))
+        listener = Listener(app, *_address(gateway_listen), serve.http_protocol(app))
         if as_json:
             line = {
                 "controlPlane": control_plane.address,

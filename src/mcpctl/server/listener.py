@@ -33,8 +33,8 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 class Listener(uvicorn.Server):
     """One application on one address. Signals are taken by ``run_until_signalled``, for all listeners of a process at once."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
-        """Bind now, so the port is known and a taken one is said at once.
+    def __init__(self, app: ASGIApp, host: str, port: int, http: type[asyncio.Protocol] = HttpProtocol) -> None:
+        """Bind now, so the port is known and a taken one is said at once; speak ``http``.
 
         Raises:
             InvalidSetting: the address cannot be bound.
@@ -42,7 +42,7 @@ class Listener(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=HttpProtocol,
+                http=http,
                 log_config=None,
                 access_log=False,
                 lifespan="on",

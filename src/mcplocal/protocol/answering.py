@@ -7,12 +7,11 @@ from collections.abc import Awaitable
 from typing import Any, Final
 
 import structlog
-from starlette.types import Receive
 
 from mcplocal import wire
 from mcplocal.event_stream import KEEP_ALIVE, write_event
 from mcplocal.protocol.envelope import Rejection, error_text
-from mcplocal.protocol.exchange import STREAM_HEADERS, Request, send_json
+from mcplocal.protocol.exchange import Request, send_json
 from mcplocal.protocol.legacy import CANCELLED
 from mcplocal.wire import Era
 
@@ -94,7 +93,7 @@ class Answering:
                 self._wake(True)
                 await self._attendant
         if self._streaming:
-            await self._request.send({"type": "http.response.body", "body": write_event(text), "more_body": False})
+            await self._request.end_stream(write_event(text))
         else:
             await send_json(self._request, status, text)
 
@@ -104,7 +103,7 @@ class Answering:
 
     async def _attend(self) -> None:
         """While the answer is being made: pass on notifications, keep the stream alive, see whether the client has gone."""
-        watcher = asyncio.create_task(gone(self._request.receive))
+        watcher = asyncio.create_task(self._request.gone())
         if self._cancel_when_gone:
             watcher.add_done_callback(lambda done: self.cancel() if not done.cancelled() else None)
         try:
@@ -146,17 +145,10 @@ class Answering:
     async def _push(self, data: bytes) -> None:
         if not self._streaming:
             self._streaming = True
-            start = {"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS}
-            await self._request.send(start)
-        await self._request.send({"type": "http.response.body", "body": data, "more_body": True})
+            await self._request.begin_stream()
+        await self._request.push(data)
 
 
 def status_of(rejection: Rejection, era: Era) -> int:
     """The HTTP status of an error that answers a request. Before 2026-07-28 it is 200: 404 would say the session is gone."""
     return wire.HTTP_STATUS.get(rejection.code, 200) if era is Era.MODERN else 200
-
-
-async def gone(receive: Receive) -> None:
-    """Wait until the client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -28,10 +28,10 @@ from mcplocal.event_stream import KEEP_ALIVE, MEDIA_TYPE, write_event
 from mcplocal.gate import Caller
 from mcplocal.gateway import Gateway
 from mcplocal.protocol import exchange, modern
-from mcplocal.protocol.answering import Answering, gone, status_of
+from mcplocal.protocol.answering import Answering, status_of
+from mcplocal.protocol.asgi import AsgiRequest
 from mcplocal.protocol.envelope import Incoming, Rejection, error_text, parse
 from mcplocal.protocol.exchange import (
-    STREAM_HEADERS,
     NoSession,
     Request,
     accepts,
@@ -54,7 +54,7 @@ log = structlog.get_logger(__name__)
 
 
 class Endpoint:
-    """Serves ``/mcp`` and ``/projects/{project}/mcp``, as an ASGI application below a route."""
+    """Serves ``/mcp`` and ``/projects/{project}/mcp``."""
 
     def __init__(self, gateway: Gateway) -> None:
         settings = gateway.settings
@@ -69,8 +69,11 @@ class Endpoint:
         self._metadata = ResourceMetadata(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as an ASGI application below a route."""
+        await self.answer(AsgiRequest(scope, receive, send))
+
+    async def answer(self, request: Request) -> None:
         """Answer one request. Whatever goes wrong is an answer too."""
-        request = Request.of(scope, receive, send)
         try:
             await self._serve(request)
         except Rejection as rejection:
@@ -88,8 +91,8 @@ class Endpoint:
             raise WrongHost("this gateway does not go by that name; MCPLOCAL_ALLOWED_HOSTS lists further names")
         if not self._addressed.is_origin(request.headers.get("origin", ())):
             raise WrongOrigin("pages of that origin may not use this gateway; MCPLOCAL_ALLOWED_ORIGINS lists further origins")
-        caller, renew = await self._gateway.admit(exchange.bearer(request), exchange.project(request.scope))
-        method = request.scope["method"]
+        caller, renew = await self._gateway.admit(exchange.bearer(request), exchange.project(request))
+        method = request.method
         if method == "DELETE" and "mcp-session-id" in request.headers:
             return await self._end_session(request, caller)
         if method == "GET" and "mcp-session-id" in request.headers:
@@ -97,7 +100,7 @@ class Endpoint:
         if method != "POST":
             raise MethodNotAllowed("send MCP messages with POST", headers={"Allow": "GET, POST, DELETE"})
         check_media(request)
-        message = parse(await exchange.body(request, self._largest))
+        message = parse(await request.read_body(self._largest))
         if modern.is_modern(message, request.headers):
             return await self._serve_modern(request, message, caller, renew)
         return await self._serve_legacy(request, message, caller, renew)
@@ -207,13 +210,13 @@ class Endpoint:
         """What is heard by ``listening``, until the client goes, its rights end, or the gateway stops."""
         if not accepts(request, MEDIA_TYPE):
             raise NotAcceptable("accept text/event-stream")
-        watcher = asyncio.create_task(gone(request.receive))
+        watcher = asyncio.create_task(request.gone())
         watcher.add_done_callback(lambda _: listening.end())
         try:
-            await request.send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+            await request.begin_stream()
             await _push(request, first)
             await listening.run()
-            await request.send({"type": "http.response.body", "body": last, "more_body": False})
+            await request.end_stream(last)
         finally:
             watcher.cancel()
 
@@ -237,5 +240,4 @@ class Endpoint:
 
 async def _push(request: Request, text: str | None) -> None:
     """Send one message on the stream that answers ``request``, or a sign of life."""
-    data = KEEP_ALIVE if text is None else write_event(text)
-    await request.send({"type": "http.response.body", "body": data, "more_body": True})
+    await request.push(KEEP_ALIVE if text is None else write_event(text))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
-
-from starlette.types import Receive, Scope, Send
 
 from mcpctl.errors import (
     InvalidCredential,
@@ -28,36 +27,112 @@ from mcplocal.protocol.envelope import Rejection, error_text
 from mcplocal.protocol.resource_metadata import ResourceMetadata
 from mcplocal.ulids import new_ulid
 
-JSON: Final = b"application/json"
-PROBLEM_JSON: Final = b"application/problem+json"
-STREAM_HEADERS: Final = [
-    (b"content-type", MEDIA_TYPE.encode()),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),
-]
+_COMMON: Final = b"cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: "
+_JSON_HEAD: Final = b"content-type: application/json\r\n" + _COMMON
+_PROBLEM_HEAD: Final = b"content-type: application/problem+json\r\n" + _COMMON
+STREAM_HEAD: Final = b"content-type: %b\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n" % MEDIA_TYPE.encode()
+
+MOST_NAMES: Final = 512
+LONGEST_NAME: Final = 64
 
 
-@dataclass(slots=True)
-class Request:
-    """One HTTP request to the endpoint."""
+class Request(ABC):
+    """One HTTP request to the endpoint, and the way back. How it came is for its kinds to know.
 
-    scope: Scope
-    receive: Receive
-    send: Send
-    headers: modern.Headers
-    id: str
-    source: str
+    Attributes:
+        method: ``POST`` and so on.
+        path: decoded, without the query.
+        project: the project in it; ``None`` at ``/mcp``.
+        headers: all of them.
+        source: the client's address.
+        id: for logs and audit.
+    """
 
-    @classmethod
-    def of(cls, scope: Scope, receive: Receive, send: Send) -> Request:
-        """The request of an ASGI server."""
-        client = scope.get("client")
-        return cls(scope, receive, send, _headers(scope), new_ulid(), client[0] if client else "unknown")
+    __slots__ = ("headers", "id", "method", "path", "project", "source")
+
+    def __init__(self, method: str, path: str, project: str | None, headers: modern.Headers, source: str) -> None:
+        self.method = method
+        self.path = path
+        self.project = project
+        self.headers = headers
+        self.source = source
+        self.id = new_ulid()
 
     def one(self, name: str) -> str | None:
         """The value of a header that stands once; ``None`` if it is absent or doubled."""
         values = self.headers.get(name, ())
         return values[0] if len(values) == 1 else None
+
+    async def read_body(self, largest: int) -> bytes:
+        """All of the body.
+
+        Raises:
+            TooLarge: it has more than ``largest`` bytes.
+            InvalidInput: the client went away.
+        """
+        declared = self.one("content-length") or "0"
+        if declared.isdecimal() and int(declared) > largest:
+            raise TooLarge(f"the body is larger than {largest} bytes (MCPLOCAL_MAX_REQUEST_BYTES)")
+        found = await self.read(largest)
+        if found is None:
+            raise InvalidInput("the client went away")
+        if len(found) > largest:
+            raise TooLarge(f"the body is larger than {largest} bytes (MCPLOCAL_MAX_REQUEST_BYTES)")
+        return found
+
+    @abstractmethod
+    async def read(self, enough: int) -> bytes | None:
+        """The body, at least what is ``enough`` and one byte more where it is larger; ``None`` if the client goes before."""
+
+    @abstractmethod
+    async def gone(self) -> None:
+        """Wait until the client has gone."""
+
+    @abstractmethod
+    async def respond(self, status: int, head: bytes, body: bytes) -> None:
+        """Answer with all there is.
+
+        Args:
+            status: the HTTP status.
+            head: header lines, each with its end; the length is not among them.
+            body: the body.
+        """
+
+    @abstractmethod
+    async def begin_stream(self) -> None:
+        """Answer with an event stream, of which ``push`` sends each piece and ``end_stream`` the last."""
+
+    @abstractmethod
+    async def push(self, data: bytes) -> None:
+        """Send a piece of a stream; waits for a client that reads slowly."""
+
+    @abstractmethod
+    async def end_stream(self, data: bytes) -> None:
+        """Send the last piece of a stream."""
+
+
+def by_name(headers: Iterable[tuple[bytes, bytes]]) -> modern.Headers:
+    """Headers by lower-case name, each with all its values in order."""
+    found: dict[str, list[str]] = {}
+    for raw, value in headers:
+        name = _NAMES.get(raw) or _named(raw)
+        text = value.decode("latin-1").strip(" \t")
+        if name in found:
+            found[name].append(text)
+        else:
+            found[name] = [text]
+    return found
+
+
+_NAMES: Final[dict[bytes, str]] = {}
+"""Names as clients write them. They are few, and the same in each request."""
+
+
+def _named(raw: bytes) -> str:
+    name = raw.decode("latin-1").lower()
+    if len(_NAMES) < MOST_NAMES and len(raw) < LONGEST_NAME:
+        _NAMES[raw] = name
+    return name
 
 
 class NoSession(NotFound):
@@ -66,17 +141,6 @@ class NoSession(NotFound):
     def __init__(self, id_text: str | None) -> None:
         super().__init__("there is no such session: send initialize again")
         self.id_text = id_text
-
-
-def _headers(scope: Scope) -> modern.Headers:
-    found: dict[str, list[str]] = {}
-    for raw, value in scope["headers"]:
-        name, text = raw.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")
-        if name in found:
-            found[name].append(text)
-        else:
-            found[name] = [text]
-    return found
 
 
 def bearer(request: Request) -> str:
@@ -94,17 +158,16 @@ def bearer(request: Request) -> str:
     return credential.strip()
 
 
-def project(scope: Scope) -> str | None:
+def project(request: Request) -> str | None:
     """The project in the path; ``None`` at ``/mcp``.
 
     Raises:
         NotFound: it cannot be the name of one.
     """
-    project = scope.get("path_params", {}).get("project")
-    if project is None:
+    if request.project is None:
         return None
     try:
-        return check_name(project, "project")
+        return check_name(request.project, "project")
     except InvalidInput:
         raise NotFound("there is no such project") from None
 
@@ -147,34 +210,10 @@ def _takes(accepted: str, media: str) -> bool:
     return False
 
 
-async def body(request: Request, largest: int) -> bytes:
-    """All of the body.
-
-    Raises:
-        TooLarge: it has more than ``largest`` bytes.
-        InvalidInput: the client went away.
-    """
-    declared = request.one("content-length") or "0"
-    if declared.isdecimal() and int(declared) > largest:
-        raise TooLarge(f"the body is larger than {largest} bytes (MCPLOCAL_MAX_REQUEST_BYTES)")
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        event = await request.receive()
-        if event["type"] == "http.disconnect":
-            raise InvalidInput("the client went away")
-        part = event.get("body", b"")
-        size += len(part)
-        if size > largest:
-            raise TooLarge(f"the body is larger than {largest} bytes (MCPLOCAL_MAX_REQUEST_BYTES)")
-        if not event.get("more_body", False):
-            return b"".join([*parts, part]) if parts else bytes(part)
-        parts.append(part)
-
-
-async def send_json(request: Request, status: int, text: str, extra: dict[str, str] | None = None) -> None:
+async def send_json(request: Request, status: int, text: str, extra: Mapping[str, str] | None = None) -> None:
     """Answer with JSON text."""
-    await _send(request, status, JSON, text.encode(), extra)
+    head = b"%b%b\r\n" % (_JSON_HEAD, request.id.encode())
+    await request.respond(status, head + _lines(extra) if extra else head, text.encode())
 
 
 async def send_problem(request: Request, problem: Problem, metadata: ResourceMetadata | None = None) -> None:
@@ -182,27 +221,26 @@ async def send_problem(request: Request, problem: Problem, metadata: ResourceMet
     headers = dict(problem.headers)
     if isinstance(problem, Unauthenticated):
         said = headers.get("WWW-Authenticate", 'Bearer error="invalid_token"')
-        headers["WWW-Authenticate"] = metadata.challenge(said, request.scope["path"]) if metadata is not None else said
+        headers["WWW-Authenticate"] = metadata.challenge(said, request.path) if metadata is not None else said
     if isinstance(problem, NoSession):
         rejection = Rejection(wire.INVALID_REQUEST, problem.detail, id_text=problem.id_text)
-        return await _send(request, problem.status, JSON, error_text(rejection).encode(), headers)
-    return await _send(request, problem.status, PROBLEM_JSON, write(problem.as_json()).encode(), headers)
+        return await send_json(request, problem.status, error_text(rejection), headers)
+    head = b"%b%b\r\n%b" % (_PROBLEM_HEAD, request.id.encode(), _lines(headers))
+    return await request.respond(problem.status, head, write(problem.as_json()).encode())
 
 
 async def send_nothing(request: Request, status: int) -> None:
     """Answer without a body."""
-    await request.send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-    await request.send({"type": "http.response.body", "body": b""})
+    await request.respond(status, b"", b"")
 
 
-async def _send(request: Request, status: int, media: bytes, body: bytes, extra: dict[str, str] | None = None) -> None:
-    headers = [
-        (b"content-type", media),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-        (b"x-request-id", request.id.encode()),
-        *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (extra or {}).items()),
-    ]
-    await request.send({"type": "http.response.start", "status": status, "headers": headers})
-    await request.send({"type": "http.response.body", "body": body})
+def _lines(headers: Mapping[str, str]) -> bytes:
+    """Lines of a head.
+
+    Raises:
+        ValueError: one of them would be more than one line.
+    """
+    lines = [f"{name.lower()}: {value}" for name, value in headers.items()]
+    if not all(line.isprintable() for line in lines):
+        raise ValueError("a header of an answer is not one printable line")
+    return "".join([f"{line}\r\n" for line in lines]).encode("latin-1")
