@@ -46,10 +46,7 @@ class Member:
     def value(self) -> Any:
         """What it says, read when it is first asked for; ``None`` if that is more than can be read (a number without end)."""
         if self._value is _UNREAD:
-            try:
-                self._value = read(self.text, unique=False)
-            except NotJson:
-                self._value = None
+            self._value = _value_of(self.text)
         return self._value
 
     @property
@@ -80,6 +77,10 @@ class _Rpc(msgspec.Struct):
 _rpc: Final = msgspec.json.Decoder(_Rpc)
 _objects: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _OPENED: Final = ("params", "result")
+_WORDS: Final[Mapping[str, bool | None]] = {"true": True, "false": False, "null": None}
+_SHORT: Final = 18
+"""Digits of a number that is read at once."""
+_NOTHING_READ: Final[Mapping[str, Any]] = dict.fromkeys(_Rpc.__struct_fields__, _UNREAD)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -137,14 +138,45 @@ def read(text: str, *, unique: bool) -> Any:
     Raises:
         NotJson: it is no single JSON value.
     """
+    decoder = _unique_decoder if unique else _plain_decoder
     try:
-        return (_unique_decoder if unique else _plain_decoder).decode(text)
+        # What ``decode`` does for a text that is a value and nothing else, without its two looks for white space.
+        value, end = decoder.scan_once(text, 0)  # type: ignore[attr-defined]
+        return value if end == len(text) else decoder.decode(text)
+    except StopIteration:
+        return _read_slowly(decoder, text)
     except NotJson:
         raise
     except RecursionError:
         raise NotJson("it is nested too deeply") from None
     except ValueError as error:
         raise NotJson(str(error)) from None
+
+
+def _read_slowly(decoder: json.JSONDecoder, text: str) -> Any:
+    """The value of a text that has white space before it, or of which it must be said what is wrong."""
+    try:
+        return decoder.decode(text)
+    except NotJson:
+        raise
+    except RecursionError:
+        raise NotJson("it is nested too deeply") from None
+    except ValueError as error:
+        raise NotJson(str(error)) from None
+
+
+def _value_of(text: str) -> Any:
+    """What a member's text says: short words, whole numbers and plain strings, which most are, without a reader."""
+    if text[:1] == '"' and "\\" not in text:
+        return text[1:-1]
+    if text in _WORDS:
+        return _WORDS[text]
+    if len(text) < _SHORT and text.isdecimal() and text.isascii():
+        return int(text)
+    try:
+        return read(text, unique=False)
+    except NotJson:
+        return None
 
 
 def read_rpc(text: str, *, unique: bool) -> Members:
@@ -162,17 +194,28 @@ def read_rpc(text: str, *, unique: bool) -> Members:
         found = _rpc.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         return _rewritten(text, values, error)
+    known = values if values is not None else _NOTHING_READ
     members: Members = {}
-    for name in _Rpc.__struct_fields__:
-        raw = getattr(found, name)
-        if raw is msgspec.UNSET:
-            continue
-        known = values[name] if values is not None else _UNREAD
-        if type(raw) is dict:
-            members[name] = Member("", {key: Member(str(one, "utf-8"), _of(known, key)) for key, one in raw.items()})
-        else:
-            members[name] = Member(str(raw, "utf-8"), known)
+    if found.jsonrpc is not msgspec.UNSET:
+        members["jsonrpc"] = Member(str(found.jsonrpc, "utf-8"), known["jsonrpc"])
+    if found.id is not msgspec.UNSET:
+        members["id"] = Member(str(found.id, "utf-8"), known["id"])
+    if found.method is not msgspec.UNSET:
+        members["method"] = Member(str(found.method, "utf-8"), known["method"])
+    if found.params is not msgspec.UNSET:
+        members["params"] = _opened(found.params, known["params"])
+    if found.result is not msgspec.UNSET:
+        members["result"] = _opened(found.result, known["result"])
+    if found.error is not msgspec.UNSET:
+        members["error"] = Member(str(found.error, "utf-8"), known["error"])
     return members
+
+
+def _opened(raws: dict[str, msgspec.Raw], known: Any) -> Member:
+    """An object of which the members are found, and read if ``known`` has been."""
+    if known is _UNREAD:
+        return Member("", {key: Member(str(raw, "utf-8")) for key, raw in raws.items()})
+    return Member("", {key: Member(str(raw, "utf-8"), known[key]) for key, raw in raws.items()})
 
 
 def read_objects(text: str) -> list[Members] | None:
@@ -182,10 +225,6 @@ def read_objects(text: str) -> list[Members] | None:
         return [{key: Member(str(raw, "utf-8")) for key, raw in one.items()} for one in found]
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
-
-
-def _of(known: Any, key: str) -> Any:
-    return known if known is _UNREAD else known[key]
 
 
 def _rewritten(text: str, values: Any, error: Exception) -> Members:

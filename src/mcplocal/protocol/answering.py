@@ -18,7 +18,7 @@ from mcplocal.wire import Era
 log = structlog.get_logger(__name__)
 
 WATCH_AFTER: Final = 0.02
-"""Seconds after which it is watched whether the client has gone. Nearly every call has been answered by then."""
+"""Seconds, or up to twice as many, after which a call is attended to. Nearly every one has been answered by then."""
 
 STREAM_AFTER: Final = 10.0
 """Seconds after which a call that may be streamed is, so that proxies on the way see signs of life; and between these."""
@@ -27,20 +27,51 @@ WAITING_NOTIFICATIONS: Final = 1000
 """Notifications kept for a client that reads slowly; further ones are dropped, they are progress and no more."""
 
 
+class LongAnswers:
+    """The calls being answered; those that take long are attended to. One timer for all: one for each costs more than that."""
+
+    def __init__(self) -> None:
+        self._new: set[Answering] = set()
+        self._old: set[Answering] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, answer: Answering) -> None:
+        """It has begun."""
+        self._new.add(answer)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._look)
+
+    def discard(self, answer: Answering) -> None:
+        """It is made."""
+        self._new.discard(answer)
+        self._old.discard(answer)
+
+    def _look(self) -> None:
+        """What was there at the last look, too, takes long."""
+        for answer in self._old:
+            answer.attend()
+        self._old, self._new = self._new, set()
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._look) if self._old else None
+
+
 class Answering:
     """One call on its way to the client: JSON if the answer is soon there, else an event stream."""
 
-    def __init__(self, request: Request, era: Era, *, may_stream: bool, cancel_when_gone: bool) -> None:
+    def __init__(
+        self, request: Request, era: Era, long_answers: LongAnswers, *, may_stream: bool, cancel_when_gone: bool
+    ) -> None:
         """Answer ``request`` in ``era``.
 
         Args:
             request: the request.
             era: the client's.
+            long_answers: sees to it while it takes long.
             may_stream: whether an event stream may be answered, or JSON alone.
             cancel_when_gone: whether a client that goes away no longer wants the answer.
         """
         self._request = request
         self._era = era
+        self._long_answers = long_answers
         self.may_stream = may_stream
         self._cancel_when_gone = cancel_when_gone
         self._notifications: list[str] = []
@@ -54,7 +85,7 @@ class Answering:
         """Take a notification for the client."""
         if len(self._notifications) < WAITING_NOTIFICATIONS:
             self._notifications.append(text)
-            self._begin_to_attend()
+            self.attend()
             self._wake(True)
 
     def cancel(self) -> None:
@@ -70,7 +101,7 @@ class Answering:
         answered more than deciding about it.
         """
         self._task = asyncio.current_task()
-        timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin_to_attend)
+        self._long_answers.add(self)
         text, status = "", 200
         try:
             text = await making
@@ -88,7 +119,7 @@ class Answering:
             text = error_text(Rejection(wire.INTERNAL_ERROR, "the gateway made a mistake", id_text=id_text))
         finally:
             self._task = None
-            timer.cancel()
+            self._long_answers.discard(self)
             if self._attendant is not None:
                 self._wake(True)
                 await self._attendant
@@ -97,7 +128,8 @@ class Answering:
         else:
             await send_json(self._request, status, text)
 
-    def _begin_to_attend(self) -> None:
+    def attend(self) -> None:
+        """Bring what comes before the answer to the client from now on, and see whether it has gone."""
         if self._attendant is None and self._task is not None:
             self._attendant = asyncio.create_task(self._attend())
 

@@ -28,7 +28,7 @@ from mcplocal.event_stream import KEEP_ALIVE, MEDIA_TYPE, write_event
 from mcplocal.gate import Caller
 from mcplocal.gateway import Gateway
 from mcplocal.protocol import exchange, modern
-from mcplocal.protocol.answering import Answering, status_of
+from mcplocal.protocol.answering import Answering, LongAnswers, status_of
 from mcplocal.protocol.asgi import AsgiRequest
 from mcplocal.protocol.envelope import Incoming, Rejection, error_text, parse
 from mcplocal.protocol.exchange import (
@@ -66,6 +66,7 @@ class Endpoint:
         self._most_subscriptions = settings.max_sessions
         self._subscriptions: Counter[str] = Counter()
         self._slowdown = Slowdown()
+        self._long_answers = LongAnswers()
         self._metadata = ResourceMetadata(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -228,7 +229,7 @@ class Endpoint:
                 return await send_json(request, status_of(rejection, how.era), error_text(rejection))
         # Before 2026-07-28 a client that goes away may come back, so it has not cancelled anything.
         may_stream = accepts(request, MEDIA_TYPE)
-        stream = Answering(request, how.era, may_stream=may_stream, cancel_when_gone=session is None)
+        stream = Answering(request, how.era, self._long_answers, may_stream=may_stream, cancel_when_gone=session is None)
         how.emit = stream.emit if may_stream else None
         making = self._methods.answer(message, how)
         if session is None:

@@ -21,6 +21,7 @@ from mcpctl.errors import (
 from mcpctl.policy.names import check_name
 from mcplocal import wire
 from mcplocal.event_stream import MEDIA_TYPE
+from mcplocal.header_names import lower_name
 from mcplocal.json_text import write
 from mcplocal.protocol import modern
 from mcplocal.protocol.envelope import Rejection, error_text
@@ -32,8 +33,6 @@ _JSON_HEAD: Final = b"content-type: application/json\r\n" + _COMMON
 _PROBLEM_HEAD: Final = b"content-type: application/problem+json\r\n" + _COMMON
 STREAM_HEAD: Final = b"content-type: %b\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n" % MEDIA_TYPE.encode()
 
-MOST_NAMES: Final = 512
-LONGEST_NAME: Final = 64
 
 
 class Request(ABC):
@@ -115,24 +114,13 @@ def by_name(headers: Iterable[tuple[bytes, bytes]]) -> modern.Headers:
     """Headers by lower-case name, each with all its values in order."""
     found: dict[str, list[str]] = {}
     for raw, value in headers:
-        name = _NAMES.get(raw) or _named(raw)
+        name = lower_name(raw)
         text = value.decode("latin-1").strip(" \t")
         if name in found:
             found[name].append(text)
         else:
             found[name] = [text]
     return found
-
-
-_NAMES: Final[dict[bytes, str]] = {}
-"""Names as clients write them. They are few, and the same in each request."""
-
-
-def _named(raw: bytes) -> str:
-    name = raw.decode("latin-1").lower()
-    if len(_NAMES) < MOST_NAMES and len(raw) < LONGEST_NAME:
-        _NAMES[raw] = name
-    return name
 
 
 class NoSession(NotFound):

@@ -37,8 +37,11 @@ FORWARDED: Final = frozenset((*FAMILY_OF, wire.COMPLETE))
 
 WITH_ARGUMENTS: Final = frozenset(("tools/call", "prompts/get"))
 
-NOT_FORWARDED: Final = frozenset((wire.META, "task", input_rounds.RESPONSES, input_rounds.STATE))
-"""Parameters that do not travel as they are, beside the name or reference."""
+STAYS: Final[Mapping[str, frozenset[str]]] = {
+    key: frozenset((key, wire.META, "task", input_rounds.RESPONSES, input_rounds.STATE))
+    for key in ("ref", *(family.key for family in FAMILIES))
+}
+"""Parameters that do not travel as they are, by the one that says what is asked for."""
 
 DISCOVERED: Final = write(
     {
@@ -165,18 +168,19 @@ def _use_of(message: Incoming, how: Circumstances) -> Use:
         raise Rejection(wire.INVALID_PARAMS, text, id_text=message.id_text)
     if "arguments" in message.params and message.method in WITH_ARGUMENTS and not isinstance(arguments, dict):
         raise Rejection(wire.INVALID_PARAMS, f"the arguments of a {family.word} are an object", id_text=message.id_text)
-    here = NOT_FORWARDED | {"ref" if reference is not None else family.key}
+    stays = STAYS["ref" if reference is not None else family.key]
+    token = _progress_token(message)
     return Use(
         method=message.method,
         family=family,
         name=name,
-        params={key: member.text for key, member in message.params.items() if key not in here},
+        params={key: member.text for key, member in message.params.items() if key not in stays},
         reference=reference,
         arguments=arguments,
         meta=_forwarded(message.meta),
         headers=how.headers,
-        notify=_relay(message, how),
-        wants_progress=_progress_token(message) is not None,
+        notify=_relay(token, how),
+        wants_progress=token is not None,
         client=how.client,
         ask=how.ask,
         relays_input=how.era is Era.MODERN,
@@ -227,9 +231,9 @@ def _progress_token(message: Incoming) -> str | int | None:
     return token if isinstance(token, str | int) and not isinstance(token, bool) else None
 
 
-def _relay(message: Incoming, how: Circumstances) -> Notify | None:
+def _relay(token: str | int | None, how: Circumstances) -> Notify | None:
     """What takes progress to the client, under the client's own token, and log messages; ``None`` if it wants neither."""
-    token, emit = _progress_token(message), how.emit
+    emit = how.emit
     hears = how.era is Era.LEGACY or how.client.log_level is not None
     if emit is None or (token is None and not hears):
         return None

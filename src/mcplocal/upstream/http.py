@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import structlog
@@ -104,7 +105,7 @@ class HttpConnection:
         self._changed = changed
         self._http = http
         self._client = client
-        self._heads: dict[Link, str] = {}
+        self._known_head: tuple[Link | None, str] = (None, "")
         self._settings = settings
         self._link: Link | None = None
         self._target: Target | None = None
@@ -243,16 +244,15 @@ class HttpConnection:
         target = self._target
         if target is None:
             target = self._target = Target.of(self.spec.url or "")
-        head = self._heads.get(link) if call is None or not call.headers else None
-        if head is None:
-            head = self._head(link, call.headers if call is not None else {})
+        of_link, head = self._known_head
+        if of_link is not link or (call is not None and call.headers):
+            head = f"{target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"
+            head += self._head(link, call.headers if call is not None else {})
             if call is None or not call.headers:
-                self._heads = {link: head}
-        lines = f"{method} {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nContent-Length: {len(body)}\r\n{head}"
+                self._known_head = (link, head)
+        lines = f"{method} {head}Content-Length: {len(body)}\r\n"
         if call is not None and link.era is Era.MODERN:
-            lines += f"Mcp-Method: {call.method}\r\n"
-            if call.name is not None:
-                lines += _line("Mcp-Name", call.name)
+            lines += _of_method(call.method, call.name)
         return await self._http.send(target, f"{lines}\r\n".encode() + body, deadline)
 
     def _head(self, link: Link, of_call: Mapping[str, str]) -> str:
@@ -357,6 +357,16 @@ class HttpConnection:
         task = asyncio.create_task(telling)
         self._aside.add(task)
         task.add_done_callback(self._aside.discard)
+
+
+@lru_cache(maxsize=1024)
+def _of_method(method: str, name: str | None) -> str:
+    """The lines in which a modern request repeats its method, and what it is about.
+
+    Raises:
+        UpstreamFailed: they would be more.
+    """
+    return f"Mcp-Method: {method}\r\n" + (_line("Mcp-Name", name) if name is not None else "")
 
 
 def _line(name: str, value: str) -> str:

@@ -25,6 +25,10 @@ from mcplocal.upstream.network_guard import AddressRefused, NetworkGuard
 KEPT_FOR: Final = 15.0
 """Seconds an idle connection is kept."""
 
+LOOKS_EVERY: Final = 0.1
+"""Seconds between two looks at all connections, for what is late and for what is idle. A timer for each request costs more
+than anything else that is done about it here."""
+
 HAPPY_EYEBALLS_DELAY: Final = 0.25
 
 
@@ -63,7 +67,7 @@ class HttpClient:
         self._connect_timeout = connect_timeout
         self._all: set[Connection] = set()
         self._idle: dict[Target, list[Connection]] = {}
-        self._sweeping: asyncio.TimerHandle | None = None
+        self._looking: asyncio.TimerHandle | None = None
         self._tls: ssl.SSLContext | None = None
 
     async def send(self, target: Target, request: bytes, deadline: Deadline | None) -> Response:
@@ -79,8 +83,7 @@ class HttpClient:
         """
         connection = self._take(target) or await self._connect(target)
         response = connection.send(request)
-        if deadline is not None:
-            response.expire_at(deadline)
+        response.deadline = deadline
         try:
             await response.head()
         except BaseException:
@@ -90,19 +93,16 @@ class HttpClient:
 
     async def close(self) -> None:
         """End every connection."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
         for connection in list(self._all):
             connection.cut()
         await asyncio.sleep(0)
 
     def _keep(self, target: Target, connection: Connection) -> None:
         """``connection`` may be used again."""
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
+        connection.idle_since = asyncio.get_running_loop().time()
         self._idle.setdefault(target, []).append(connection)
-        if self._sweeping is None:
-            self._sweeping = loop.call_later(KEPT_FOR, self._sweep)
 
     def _forget(self, target: Target, connection: Connection) -> None:
         """``connection`` has ended."""
@@ -116,22 +116,25 @@ class HttpClient:
         idle = self._idle.get(target)
         while idle:
             connection = idle.pop()
-            if connection.is_usable and asyncio.get_running_loop().time() - connection.idle_since < KEPT_FOR:
+            if connection.is_usable:
                 return connection
             connection.cut()
         return None
 
-    def _sweep(self) -> None:
+    def _look(self) -> None:
+        """Give up answers that are late, and connections that nobody has used for long."""
         loop = asyncio.get_running_loop()
-        self._sweeping = None
+        now = loop.time()
+        for connection in list(self._all):
+            if connection.under_way is not None:
+                connection.under_way.look_at_deadline(now)
         for target, idle in list(self._idle.items()):
-            for connection in [one for one in idle if loop.time() - one.idle_since >= KEPT_FOR]:
+            for connection in [one for one in idle if now - one.idle_since >= KEPT_FOR]:
                 idle.remove(connection)
                 connection.cut()
             if not idle:
                 del self._idle[target]
-        if self._idle:
-            self._sweeping = loop.call_later(KEPT_FOR / 2, self._sweep)
+        self._looking = loop.call_later(LOOKS_EVERY, self._look) if self._all else None
 
     async def _connect(self, target: Target) -> Connection:
         try:
@@ -182,4 +185,6 @@ class HttpClient:
             raise UpstreamFailed("nothing accepts connections at its address") from error
         if connection.is_usable:
             self._all.add(connection)
+            if self._looking is None:
+                self._looking = asyncio.get_running_loop().call_later(LOOKS_EVERY, self._look)
         return connection

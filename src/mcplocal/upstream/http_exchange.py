@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, cast
 
 import httptools
 
+from mcplocal.header_names import lower_name
 from mcplocal.upstream.answers import UpstreamFailed
 
 LONGEST_HEAD: Final = 64 << 10
@@ -34,14 +35,16 @@ class Response:
     Attributes:
         status: the HTTP status.
         headers: by lower-case name; of one that stands more than once, the last.
+        deadline: when all of it must have come; ``None`` if others see to that.
     """
 
-    __slots__ = ("_chunks", "_complete", "_connection", "_error", "_expiry", "_limit", "_size", "_waiter", "headers", "status")
+    __slots__ = ("_chunks", "_complete", "_connection", "_error", "_limit", "_size", "_waiter", "deadline", "headers", "status")
 
     def __init__(self, connection: Connection) -> None:
         """Nothing of it has come."""
         self.status = 0
         self.headers: dict[str, str] = {}
+        self.deadline: Deadline | None = None
         self._connection = connection
         self._chunks: list[bytes] = []
         self._size = 0
@@ -49,18 +52,12 @@ class Response:
         self._complete = False
         self._error: UpstreamFailed | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._expiry: asyncio.TimerHandle | None = None
 
-    def expire_at(self, deadline: Deadline) -> None:
-        """Be broken from then on, if it is not done with before.
-
-        A timer and no ``asyncio.timeout`` around whoever waits: that costs a call several times as much.
-        """
-        self._expiry = asyncio.get_running_loop().call_at(deadline.at, self._expire, deadline)
-
-    def _expire(self, deadline: Deadline) -> None:
-        self.end(UpstreamFailed(f"no answer within {deadline.seconds:g} s", sent=True))
-        self._connection.cut()
+    def look_at_deadline(self, now: float) -> None:
+        """Be broken if not all of it has come in time."""
+        if self.deadline is not None and self.deadline.at <= now and not self._complete:
+            self.end(UpstreamFailed(f"no answer within {self.deadline.seconds:g} s", sent=True))
+            self._connection.cut()
 
     async def body(self, limit: int) -> bytes:
         """All of it.
@@ -96,9 +93,6 @@ class Response:
 
     def close(self) -> None:
         """Be done with it: its connection is kept if all of it has come, and cut otherwise."""
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
         self._connection.release(self)
 
     async def head(self) -> None:
@@ -170,6 +164,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
+
+    @property
+    def under_way(self) -> Response | None:
+        """The answer that has not been done with."""
+        return self._response
 
     def send(self, request: bytes) -> Response:
         """Send a whole request; from here on the server may act on it."""
@@ -249,7 +248,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer."""
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip(" \t")
+        self._headers[lower_name(name)] = value.decode("latin-1").strip(" \t")
 
     def on_headers_complete(self) -> None:
         """The head has ended. An interim one says nothing."""
