@@ -64,6 +64,11 @@ class ProjectServers:
     topics: frozenset[str]
     superseded: bool = False
 
+    @cached_property
+    def by_name(self) -> Mapping[str, ServerSpec]:
+        """The same by name."""
+        return {spec.name: spec for spec in self.servers}
+
     @classmethod
     def of(cls, answer: Upstreams) -> ProjectServers:
         """The project in the control plane's words."""

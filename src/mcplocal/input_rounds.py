@@ -23,6 +23,8 @@ SendAgain = Callable[[Mapping[str, str]], Awaitable[Answer]]
 STATE: Final = "requestState"
 RESPONSES: Final = "inputResponses"
 
+_NOTHING: Final[Mapping[str, str]] = {}
+
 
 def needs_input(answer: Answer) -> bool:
     """Whether the server wants to be asked again."""
@@ -69,12 +71,14 @@ class InputRounds:
         """Keep what servers want back from clients with ``seal``."""
         self._seal = seal
 
-    def brought(self, use: Use, bound_to: tuple[str, ...]) -> dict[str, str]:
+    def brought(self, use: Use, bound_to: tuple[str, ...]) -> Mapping[str, str]:
         """What a request that is sent again brings with it, as parameters for its server.
 
         Raises:
             InvalidInputResponse: it brings a state that was given to somebody else or for something else.
         """
+        if use.request_state is None and use.input_responses is None:
+            return _NOTHING
         state = None
         if use.request_state is not None:
             try:
@@ -95,7 +99,9 @@ class InputRounds:
         Raises:
             UpstreamError: the client declined to answer.
         """
-        if needs_input(answer) and use.relays_input:
+        if not needs_input(answer):
+            return answer
+        if use.relays_input:
             state = write(self._seal.seal(_state_of(answer), bound_to))
             return replace(answer, result={**(answer.result or {}), STATE: Member(state)})
         for _ in range(MOST_ROUNDS):

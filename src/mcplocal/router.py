@@ -183,7 +183,7 @@ class Router:
                 raise HeaderMismatch(wrong)
             headers = headers_for(entry.param_headers, use.arguments)
         spec = await self._server_of(trace, entry)
-        bound_to = (trace.caller.identity.subject, trace.caller.project, spec.digest, entry.ref.asked)
+        bound_to = (trace.caller.identity.subject, trace.caller.project, spec.digest, entry.asked)
         brought = self._rounds.brought(use, bound_to)
         connection = self._pool.connection(spec, use.holder, use.client)
         watched = self._vigil.begin(Watched(trace.caller, renew, _asked(trace, entry), _stopper(trace)))
@@ -228,7 +228,7 @@ class Router:
 
     async def _server_of(self, trace: Trace, entry: Entry) -> ServerSpec:
         project = await self._discovery.project(trace.caller.project, trace.caller.seen_revision)
-        spec = next((spec for spec in project.servers if spec.name == entry.ref.server), None)
+        spec = project.by_name.get(entry.ref.server)
         if spec is None:
             raise trace.unknown()
         return spec
@@ -258,7 +258,7 @@ class Router:
 
 def _asked(trace: Trace, entry: Entry) -> str:
     """What was decided about: ``entry`` itself, or one URI of it if it is a template."""
-    return entry.ref.asked if entry.template is None or trace.decision is None else trace.decision.name
+    return entry.asked if entry.template is None or trace.decision is None else trace.decision.name
 
 
 def _told(trace: Trace) -> Ref | str:

@@ -56,7 +56,11 @@ class PatientProtocol(HttpProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self.note_beginning()
         super().on_message_begin()
+
+    def note_beginning(self) -> None:
+        """A request begins, whoever sees to it."""
         self._in_head = self._in_request = True
         self._head_size = 0
 

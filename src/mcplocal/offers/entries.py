@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from mcplocal.json_text import write
@@ -49,6 +50,11 @@ class Entry:
     bodies: Mapping[Era, str]
     param_headers: tuple[ParamHeader, ...] = ()
     template: UriTemplate | None = None
+
+    @cached_property
+    def asked(self) -> str:
+        """The name that a decision about it is asked under."""
+        return self.ref.asked
 
     def listed_as(self, name: str, era: Era) -> str:
         """Its JSON in a list, under ``name``."""

@@ -34,7 +34,6 @@ _PROBLEM_HEAD: Final = b"content-type: application/problem+json\r\n" + _COMMON
 STREAM_HEAD: Final = b"content-type: %b\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n" % MEDIA_TYPE.encode()
 
 
-
 class Request(ABC):
     """One HTTP request to the endpoint, and the way back. How it came is for its kinds to know.
 

@@ -40,6 +40,7 @@ class DirectRequest(Request):
         keep_alive: whether the connection may serve another request.
         response_started: whether anything has been answered.
         response_complete: whether all of it has.
+        task: in which it is answered, if uvicorn does not see to that.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class DirectRequest(Request):
         "more_body",
         "response_complete",
         "response_started",
+        "task",
     )
 
     def __init__(self, connection: EndpointProtocol, method: str, path: str, project: str | None, headers: Headers) -> None:
@@ -65,6 +67,7 @@ class DirectRequest(Request):
         self.keep_alive = connection.parser.get_http_version() != "1.0" and connection.parser.should_keep_alive()
         self.response_started = False
         self.response_complete = False
+        self.task: asyncio.Task[None] | None = None
 
     async def run_asgi(self, answer: Any) -> None:
         """Have it answered. The name is uvicorn's, which calls this in a task of its own."""
@@ -73,6 +76,8 @@ class DirectRequest(Request):
         finally:
             if not self.response_complete and not self.disconnected:
                 self._connection.transport.close()
+            if self.task is not None:
+                self._connection.tasks.discard(self.task)
 
     async def read(self, enough: int) -> bytes | None:
         """See ``Request``."""
@@ -167,6 +172,12 @@ class EndpointProtocol(slow_clients.PatientProtocol):
             self._said = (headers, b"".join([b"%b: %b\r\n" % pair for pair in headers]))
         return self._said[1]
 
+    def on_message_begin(self) -> None:
+        """A request begins. Its ASGI scope is made once it is known to need one."""
+        self.note_beginning()
+        self.url = b""
+        self.headers = []
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; it is looked at when all have come."""
         self.headers.append((name, value))
@@ -175,8 +186,10 @@ class EndpointProtocol(slow_clients.PatientProtocol):
         """The head has come: whom is it for?"""
         where = _endpoint_in(self.url)
         if where is None or self.parser.should_upgrade():
-            headers = [(name.lower(), value) for name, value in self.headers]
-            self.headers[:] = headers
+            url, headers = self.url, [(name.lower(), value) for name, value in self.headers]
+            super().on_message_begin()
+            self.url = url
+            self.headers += headers
             self.expect_100_continue = any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
             super().on_headers_complete()
             return
@@ -185,7 +198,8 @@ class EndpointProtocol(slow_clients.PatientProtocol):
         request = DirectRequest(self, self.parser.get_method().decode(), *where, by_name(self.headers))
         self.cycle = cast("Any", request)
         if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, cast("Any", type(self).answer))
+            request.task = self.loop.create_task(request.run_asgi(type(self).answer))
+            self.tasks.add(request.task)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, cast("Any", type(self).answer)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from mcplocal import wire
 from mcplocal.client_side import LEVELS, ClientSide, askable
@@ -12,8 +12,6 @@ from mcplocal.protocol.envelope import Incoming, Rejection
 
 Headers = Mapping[str, Sequence[str]]
 """Every header by lower-case name, with all its values in order, white space around them taken off."""
-
-ROUTING: Final = (wire.VERSION_HEADER, wire.METHOD_HEADER, wire.NAME_HEADER)
 
 
 def is_modern(message: Incoming, headers: Headers) -> bool:
@@ -50,7 +48,8 @@ def client_of(message: Incoming) -> ClientSide:
     level = message.meta.get(wire.LOG_LEVEL_KEY)
     if level is not None and level not in LEVELS:
         raise Rejection(wire.INVALID_PARAMS, f"{wire.LOG_LEVEL_KEY} is none of {', '.join(LEVELS)}", id_text=message.id_text)
-    return ClientSide(askable(message.meta.get(wire.CAPABILITIES_KEY)), level)
+    declared = message.meta.get(wire.CAPABILITIES_KEY)
+    return ClientSide(askable(declared) if declared else {}, level)
 
 
 def check_version(version: str, id_text: str | None) -> None:
@@ -65,24 +64,24 @@ def check_version(version: str, id_text: str | None) -> None:
 
 
 def _check_headers(message: Incoming, version: Any, headers: Headers) -> None:
-    for name in ROUTING:
-        if len(headers.get(name, ())) > 1:
-            raise _mismatch(message, f"the header {name} stands twice")
-    if _one(headers, wire.VERSION_HEADER) != version:
+    if _one(message, headers, wire.VERSION_HEADER) != version:
         raise _mismatch(message, f"the header {wire.VERSION_HEADER} does not repeat the envelope's revision")
-    if _one(headers, wire.METHOD_HEADER) != message.method:
+    if _one(message, headers, wire.METHOD_HEADER) != message.method:
         raise _mismatch(message, f"the header {wire.METHOD_HEADER} does not repeat the method")
+    said = _one(message, headers, wire.NAME_HEADER)
     named_by = wire.NAMED_BY.get(message.method)
     named = message.value(named_by) if named_by else None
-    if named is not None:
-        said = _one(headers, wire.NAME_HEADER)
-        if said is None or decode(said) != named:
-            raise _mismatch(message, f"the header {wire.NAME_HEADER} does not repeat params.{named_by}")
+    if named is not None and (said is None or decode(said) != named):
+        raise _mismatch(message, f"the header {wire.NAME_HEADER} does not repeat params.{named_by}")
 
 
-def _one(headers: Headers, name: str) -> str | None:
+def _one(message: Incoming, headers: Headers, name: str) -> str | None:
     values = headers.get(name)
-    return values[0] if values else None
+    if not values:
+        return None
+    if len(values) > 1:
+        raise _mismatch(message, f"the header {name} stands twice")
+    return values[0]
 
 
 def _mismatch(message: Incoming, text: str) -> Rejection:

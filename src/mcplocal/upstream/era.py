@@ -72,8 +72,8 @@ def request_text(identity: int, call: Call, era: Era) -> str:
         params[wire.META] = write(meta)
     elif era is Era.MODERN:
         params[wire.META] = _MODERN_META_TEXT
-    members = [("jsonrpc", '"2.0"'), ("id", str(identity)), ("method", write(call.method))]
-    return write_object([*members, ("params", write_object(params))] if params else members)
+    of_params = f',"params":{write_object(params)}' if params else ""
+    return f'{{"jsonrpc":"2.0","id":{identity},"method":{write(call.method)}{of_params}}}'
 
 
 def _of_client(client: ClientSide) -> dict[str, Any]:
