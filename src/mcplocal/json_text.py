@@ -63,24 +63,27 @@ class Member:
 Members = dict[str, Member]
 
 
-class _Rpc(msgspec.Struct):
-    """The members of a JSON-RPC message; what is below those that hold further members is found in the same pass."""
+class Rpc(msgspec.Struct):
+    """A JSON-RPC message as the texts of its members; what is below those that hold further members is found in the same pass.
+
+    Attributes:
+        params: ``None`` if they are no object, and so with ``result``.
+    """
 
     jsonrpc: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     method: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    params: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
-    result: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    params: dict[str, msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    result: dict[str, msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_rpc: Final = msgspec.json.Decoder(_Rpc)
+_rpc: Final = msgspec.json.Decoder(Rpc)
 _objects: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _OPENED: Final = ("params", "result")
 _WORDS: Final[Mapping[str, bool | None]] = {"true": True, "false": False, "null": None}
 _SHORT: Final = 18
 """Digits of a number that is read at once."""
-_NOTHING_READ: Final[Mapping[str, Any]] = dict.fromkeys(_Rpc.__struct_fields__, _UNREAD)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -179,71 +182,69 @@ def _value_of(text: str) -> Any:
         return None
 
 
-def read_rpc(text: str, *, unique: bool) -> Members:
-    """The members of the one JSON-RPC message ``text`` is; ``params`` and ``result``, if objects, are ``Members`` of their own.
+def read_rpc(text: str, values: Any = _UNREAD) -> Rpc:
+    """The texts of the members of the one JSON-RPC message ``text`` is; of one that stands twice, of the last.
 
     Args:
         text: the whole text.
-        unique: whether a member standing twice in one object, at any depth, is refused; else the last one counts.
+        values: the same read, if it has been.
 
     Raises:
         NotJson: it is no object.
     """
-    values = read(text, unique=True) if unique else None
     try:
-        found = _rpc.decode(text)
+        return _rpc.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         return _rewritten(text, values, error)
-    known = values if values is not None else _NOTHING_READ
-    members: Members = {}
-    if found.jsonrpc is not msgspec.UNSET:
-        members["jsonrpc"] = Member(str(found.jsonrpc, "utf-8"), known["jsonrpc"])
-    if found.id is not msgspec.UNSET:
-        members["id"] = Member(str(found.id, "utf-8"), known["id"])
-    if found.method is not msgspec.UNSET:
-        members["method"] = Member(str(found.method, "utf-8"), known["method"])
-    if found.params is not msgspec.UNSET:
-        members["params"] = _opened(found.params, known["params"])
-    if found.result is not msgspec.UNSET:
-        members["result"] = _opened(found.result, known["result"])
-    if found.error is not msgspec.UNSET:
-        members["error"] = Member(str(found.error, "utf-8"), known["error"])
-    return members
 
 
-def _opened(raws: dict[str, msgspec.Raw], known: Any) -> Member:
-    """An object of which the members are found, and read if ``known`` has been."""
-    if known is _UNREAD:
-        return Member("", {key: Member(str(raw, "utf-8")) for key, raw in raws.items()})
-    return Member("", {key: Member(str(raw, "utf-8"), known[key]) for key, raw in raws.items()})
+def text_of(raw: msgspec.Raw | msgspec.UnsetType) -> str:
+    """The text of a member; nothing if it is absent."""
+    return "" if raw is msgspec.UNSET else str(raw, "utf-8")
+
+
+def value_of(raw: msgspec.Raw | msgspec.UnsetType) -> Any:
+    """What a member says; ``None`` if it is absent, or more than can be read (a number without end)."""
+    return None if raw is msgspec.UNSET else _value_of(str(raw, "utf-8"))
+
+
+def members_of(raws: Mapping[str, msgspec.Raw], values: Mapping[str, Any] | None = None) -> Members:
+    """An object of which the members were found, with what they say if that has been read."""
+    if values is None:
+        return {key: Member(str(raw, "utf-8")) for key, raw in raws.items()}
+    return {key: Member(str(raw, "utf-8"), values[key]) for key, raw in raws.items()}
 
 
 def read_objects(text: str) -> list[Members] | None:
     """The members of each object of the list ``text`` is; ``None`` if it is not a list of objects."""
     try:
         found = _objects.decode(text)
-        return [{key: Member(str(raw, "utf-8")) for key, raw in one.items()} for one in found]
+        return [members_of(one) for one in found]
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
 
 
-def _rewritten(text: str, values: Any, error: Exception) -> Members:
+def _rewritten(text: str, values: Any, error: Exception) -> Rpc:
     """The members of what msgspec does not take: half of a surrogate pair, which JavaScript writes, or no object at all."""
-    if values is None:
+    if values is _UNREAD:
         if is_heavy(text):
             raise NotJson(f"{error}")
         values = read(text, unique=False)
     if not isinstance(values, dict):
         raise NotJson("it is not an object")
     try:
-        return {
-            name: Member("", {key: Member(write(one), one) for key, one in value.items()})
-            if name in _OPENED and isinstance(value, dict)
-            else Member(write(value), value)
+        found: dict[str, Any] = {
+            name: _written_members(value) if name in _OPENED else msgspec.Raw(write(value).encode())
             for name, value in values.items()
+            if name in Rpc.__struct_fields__
         }
     except ValueError as too_large:
         raise NotJson(str(too_large)) from None
+    return Rpc(**found)
+
+
+def _written_members(value: Any) -> dict[str, msgspec.Raw] | None:
+    return {key: msgspec.Raw(write(one).encode()) for key, one in value.items()} if isinstance(value, dict) else None
 
 
 def write_object(members: Mapping[str, str] | Iterable[tuple[str, str]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from mcplocal import wire
 from mcplocal.heavy_json import MOST_VALUES, is_heavy
-from mcplocal.json_text import Members, NotJson, decode, read, read_rpc, write, write_object
+from mcplocal.json_text import Members, NotJson, Rpc, decode, members_of, read, read_rpc, text_of, write, write_object
 
 Kind = Literal["request", "notification", "response"]
 
@@ -72,49 +72,46 @@ def parse(body: bytes) -> Incoming:
         text = decode(body)
         if is_heavy(text):
             raise Rejection(wire.INVALID_REQUEST, f"the message holds more than {MOST_VALUES} values")
-        if text.lstrip(" \t\r\n")[:1] == "[":
-            read(text, unique=True)
+        values = read(text, unique=True)
+        if isinstance(values, list):
             raise Rejection(wire.INVALID_REQUEST, "a batch is not accepted: send one message per request")
-        members = read_rpc(text, unique=True)
+        rpc = read_rpc(text, values)
     except NotJson as error:
         raise Rejection(wire.PARSE_ERROR, f"the body cannot be read: {error}") from None
-    id_text = _id_text(members)
-    if "jsonrpc" not in members or members["jsonrpc"].value != "2.0":
+    identity = values.get("id")
+    id_text = text_of(rpc.id) if isinstance(identity, str | int) and not isinstance(identity, bool) else None
+    if values.get("jsonrpc") != "2.0":
         raise Rejection(wire.INVALID_REQUEST, "the body is no JSON-RPC 2.0 message", id_text=id_text)
-    if "method" not in members:
-        if "id" in members and ("result" in members) != ("error" in members):
-            return _response(members, id_text, len(body))
+    if "method" not in values:
+        if "id" in values and ("result" in values) != ("error" in values):
+            return _response(values, rpc, id_text, len(body))
         raise Rejection(wire.INVALID_REQUEST, "the message has no method", id_text=id_text)
-    method = members["method"].value
+    method = values["method"]
     if not isinstance(method, str):
         raise Rejection(wire.INVALID_REQUEST, "the method is not a string", id_text=id_text)
-    if "id" in members and id_text is None:
+    if "id" in values and id_text is None:
         raise Rejection(wire.INVALID_REQUEST, "the id is neither a string nor an integer")
-    params: Any = members["params"].value if "params" in members else {}
-    if not isinstance(params, dict):
+    given = values.get("params", {})
+    if not isinstance(given, dict):
         raise Rejection(wire.INVALID_REQUEST, "the params are not an object", id_text=id_text)
-    meta = params[wire.META].value if wire.META in params else {}
+    params = members_of(rpc.params, given) if rpc.params else {}
+    meta = given.get(wire.META, {})
     if not isinstance(meta, dict):
         raise Rejection(wire.INVALID_PARAMS, "_meta is not an object", id_text=id_text)
     if id_text is None:
         return Incoming("notification", method, params=params, meta=meta, size=len(body))
-    return Incoming("request", method, members["id"].value, id_text, params, meta, len(body))
+    return Incoming("request", method, identity, id_text, params, meta, len(body))
 
 
-def _response(members: Members, id_text: str | None, size: int) -> Incoming:
-    response = Incoming("response", id=members["id"].value, id_text=id_text, size=size)
-    if "error" in members:
-        response.error = members["error"].value
-    elif isinstance(members["result"].value, dict):
-        response.result = write_object({key: member.text for key, member in members["result"].value.items()})
+def _response(values: dict[str, Any], rpc: Rpc, id_text: str | None, size: int) -> Incoming:
+    response = Incoming("response", id=values["id"], id_text=id_text, size=size)
+    if "error" in values:
+        response.error = values["error"]
+    elif rpc.result:
+        response.result = write_object({key: member.text for key, member in members_of(rpc.result).items()})
+    elif isinstance(values["result"], dict):
+        response.result = "{}"
     return response
-
-
-def _id_text(members: Members) -> str | None:
-    identity = members.get("id")
-    if identity is None or isinstance(identity.value, bool) or not isinstance(identity.value, str | int):
-        return None
-    return identity.text
 
 
 def result_text(id_text: str | None, result: str) -> str:

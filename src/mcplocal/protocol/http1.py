@@ -23,6 +23,10 @@ from mcplocal.protocol.modern import Headers
 AT_ONCE: Final = 16 << 10
 """Bytes of a body that are copied behind their head; larger ones are handed over beside it."""
 
+END: Final = b"\r\n"
+CLOSING: Final = b"connection: close\r\n"
+CHUNKED: Final = b"transfer-encoding: chunked\r\n"
+
 _ENDPOINT: Final = re.compile(rb"(/mcp|/projects/([A-Za-z0-9._-]+)/mcp)(?:\?.*)?")
 
 Answer = Callable[[Request], Awaitable[None]]
@@ -81,7 +85,7 @@ class DirectRequest(Request):
 
     async def read(self, enough: int) -> bytes | None:
         """See ``Request``."""
-        if self._expects_100 and self.more_body and not self.response_started:
+        if self._expects_100 and not self.response_started:
             self._expects_100 = False
             self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while self.more_body and not self.disconnected and len(self.body) <= enough:
@@ -106,7 +110,13 @@ class DirectRequest(Request):
         if self.disconnected:
             return
         self.response_started = True
-        head = b"%bcontent-length: %d\r\n%b\r\n" % (self._beginning(status), len(body), head)
+        head = b"%b%bcontent-length: %d\r\n%b%b" % (
+            STATUS_LINE[status],
+            self._connection.common_head(),
+            len(body),
+            head if self.keep_alive else head + CLOSING,
+            END,
+        )
         if self.method == "HEAD":
             body = b""
         if len(body) <= AT_ONCE:
@@ -118,7 +128,8 @@ class DirectRequest(Request):
     async def begin_stream(self) -> None:
         """See ``Request``."""
         self.response_started = True
-        await self._write(b"%btransfer-encoding: chunked\r\n%b\r\n" % (self._beginning(200), STREAM_HEAD))
+        closing = b"" if self.keep_alive else CLOSING
+        await self._write(STATUS_LINE[200] + self._connection.common_head() + STREAM_HEAD + closing + CHUNKED + END)
 
     async def push(self, data: bytes) -> None:
         """See ``Request``."""
@@ -138,11 +149,6 @@ class DirectRequest(Request):
             await flow.drain()
         if not self.disconnected:
             self._connection.transport.write(data)
-
-    def _beginning(self, status: int) -> bytes:
-        """The status line, what every answer says, and whether the connection ends with it."""
-        common = self._connection.common_head()
-        return STATUS_LINE[status] + common + (b"" if self.keep_alive else b"connection: close\r\n")
 
     def _complete(self) -> None:
         self.response_complete = True

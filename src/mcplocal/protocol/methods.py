@@ -162,11 +162,12 @@ def _use_of(message: Incoming, how: Circumstances) -> Use:
     else:
         family = FAMILY_OF[message.method]
         name = message.value(family.key)
+    params = message.params
     arguments = message.value("arguments")
     if not isinstance(name, str):
         text = f"{message.method} needs the {family.key} of a {family.word}"
         raise Rejection(wire.INVALID_PARAMS, text, id_text=message.id_text)
-    if "arguments" in message.params and message.method in WITH_ARGUMENTS and not isinstance(arguments, dict):
+    if "arguments" in params and message.method in WITH_ARGUMENTS and not isinstance(arguments, dict):
         raise Rejection(wire.INVALID_PARAMS, f"the arguments of a {family.word} are an object", id_text=message.id_text)
     stays = STAYS["ref" if reference is not None else family.key]
     token = _progress_token(message)
@@ -174,7 +175,7 @@ def _use_of(message: Incoming, how: Circumstances) -> Use:
         method=message.method,
         family=family,
         name=name,
-        params={key: member.text for key, member in message.params.items() if key not in stays},
+        params={key: member.text for key, member in params.items() if key not in stays},
         reference=reference,
         arguments=arguments,
         meta=_forwarded(message.meta),
@@ -184,8 +185,8 @@ def _use_of(message: Incoming, how: Circumstances) -> Use:
         client=how.client,
         ask=how.ask,
         relays_input=how.era is Era.MODERN,
-        input_responses=_text_of(message, input_rounds.RESPONSES),
-        request_state=_state(message),
+        input_responses=_text_of(message, input_rounds.RESPONSES) if input_rounds.RESPONSES in params else None,
+        request_state=_state(message) if input_rounds.STATE in params else None,
         holder=how.holder,
         size=message.size,
         source=how.source,

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mcplocal.json_text import Members, NotJson, read_rpc
+from msgspec import UNSET
+
+from mcplocal.json_text import Members, NotJson, members_of, read_rpc, value_of
 from mcplocal.wire import Era
 
 
@@ -82,26 +84,23 @@ def read_message(text: str) -> Message:
     Raises:
         NotJson: it is none.
     """
-    members = read_rpc(text, unique=False)
-    if "jsonrpc" not in members or members["jsonrpc"].value != "2.0":
+    rpc = read_rpc(text)
+    if value_of(rpc.jsonrpc) != "2.0":
         raise NotJson("it is no JSON-RPC 2.0 message")
-    has_id = "id" in members
-    identity = members["id"].value if has_id else None
-    if "method" in members:
-        method = members["method"].value
+    has_id, identity = rpc.id is not UNSET, value_of(rpc.id)
+    if rpc.method is not UNSET:
+        method = value_of(rpc.method)
         if not isinstance(method, str):
             raise NotJson("its method is no string")
-        params = members["params"].value if "params" in members else None
-        return Message(identity, has_id, method, params if isinstance(params, dict) else {}, size=len(text))
-    if "error" in members:
-        error = members["error"].value
+        return Message(identity, has_id, method, members_of(rpc.params) if rpc.params else {}, size=len(text))
+    if rpc.error is not UNSET:
+        error = value_of(rpc.error)
         if not isinstance(error, dict) or not isinstance(error.get("code"), int) or isinstance(error.get("code"), bool):
             raise NotJson("its error has no code")
         found = RpcError(error["code"], str(error.get("message", "")), error.get("data"))
         return Message(identity, has_id, error=found, size=len(text))
-    if "result" in members:
-        result = members["result"].value
-        if not isinstance(result, dict):
+    if rpc.result is not UNSET:
+        if rpc.result is None:
             raise NotJson("its result is no object")
-        return Message(identity, has_id, result=result, size=len(text))
+        return Message(identity, has_id, result=members_of(rpc.result), size=len(text))
     raise NotJson("it is neither request, notification nor response")

@@ -211,6 +211,9 @@ class HttpConnection:
 
     async def _send(self, link: Link, call: Call, deadline: Deadline) -> Answer:
         reply = await self._post(link, call, deadline)
+        if reply.status == 200 and reply.message is not None:
+            self.answered += 1
+            return reply.message.answer(link.era)
         error = reply.message.error if reply.message is not None else None
         if link.session_id is not None and (reply.status == 404 or _forgets_session(reply)):
             raise _Rejected(reply)
@@ -302,8 +305,8 @@ class HttpConnection:
             self._later(self._tell(link, eras.notification_text(eras.CANCELLED, cancelled)))
 
     async def _response_to(self, identity: int, link: Link, call: Call, response: Response) -> Message | None:
-        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
+        media_type = _media_type(response.headers.get("content-type", ""))
+        if "content-encoding" in response.headers and response.headers["content-encoding"].lower() != "identity":
             raise UpstreamFailed("its answer is compressed, which was not asked for", sent=True)
         if media_type == "application/json":
             limit = self._settings.max_response_bytes if response.status < 400 else LONGEST_REFUSAL
@@ -357,6 +360,11 @@ class HttpConnection:
         task = asyncio.create_task(telling)
         self._aside.add(task)
         task.add_done_callback(self._aside.discard)
+
+
+@lru_cache(maxsize=64)
+def _media_type(said: str) -> str:
+    return said.partition(";")[0].strip().lower()
 
 
 @lru_cache(maxsize=1024)

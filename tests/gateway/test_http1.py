@@ -1,0 +1,141 @@
+"""The short way to the endpoint and the ordinary one, through ASGI: to a client they are one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from mcpctl.http_protocol import HttpProtocol
+from mcpctl.server.listener import Listener
+from mcplocal.protocol.http1 import _endpoint_in
+from tests.gateway.conftest import META, Endpoint, World
+from tests.gateway.test_edge import LISTING
+from tests.gateway.upstreams import MODERN
+
+SHORT, ORDINARY = "/mcp", "/%6dcp"
+
+
+def request(token: str, path: str, body: str = LISTING, method: str = "POST", version: str = "1.1", **more: str) -> bytes:
+    headers = {"Host": "localhost", "Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    headers |= {"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/list", "Authorization": f"Bearer {token}"} | more
+    headers |= {"Content-Length": str(len(body))} if body and "Transfer-Encoding" not in headers else {}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value)
+    return f"{method} {path} HTTP/{version}\r\n{lines}\r\n{body}".encode()
+
+
+def slow(token: str, path: str) -> bytes:
+    params = {"name": "echo", "arguments": {}, "_meta": {**META, "progressToken": "p"}}
+    call = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params})
+    return request(token, path, call, Connection="close", **{"Mcp-Method": "tools/call", "Mcp-Name": "echo"})
+
+
+CASES: dict[str, Callable[[str, str], bytes]] = {
+    "a list": lambda token, path: request(token, path, Connection="close"),
+    "a list, asked for with a query": lambda token, path: request(token, path + "?a=b", Connection="close"),
+    "three at once": lambda token, path: request(token, path) * 2 + request(token, path, Connection="close"),
+    "a client of HTTP/1.0": lambda token, path: request(token, path, version="1.0"),
+    "a body in chunks": lambda token, path: request(
+        token, path, f"{len(LISTING):x}\r\n{LISTING}\r\n0\r\n\r\n", Connection="close", **{"Transfer-Encoding": "chunked"}
+    ),
+    "a body that waits to be asked for": lambda token, path: request(token, path, Expect="100-continue", Connection="close"),
+    "an upgrade nobody offers": lambda token, path: request(token, path, Connection="upgrade, close", Upgrade="h2c"),
+    "only the head": lambda token, path: request(token, path, "", "HEAD", Connection="close"),
+    "a method of no use": lambda token, path: request(token, path, "", "PUT", Connection="close"),
+    "no bearer": lambda token, path: request(token, path, Connection="close", Authorization=""),
+    "no JSON": lambda token, path: request(token, path, "{", Connection="close"),
+    "another host": lambda token, path: request(token, path, Connection="close", Host="elsewhere.example"),
+    "a stream": slow,
+    "a notification": lambda token, path: request(
+        token, path, json.dumps({"jsonrpc": "2.0", "method": "notifications/x", "params": {"_meta": META}}), Connection="close"
+    ),
+}
+
+
+def answered(address: tuple[str, int], sent: bytes) -> bytes:
+    """All that comes back, without what differs from request to request."""
+    with socket.create_connection(address, timeout=20) as connection:
+        connection.sendall(sent)
+        found = b""
+        with suppress(ConnectionError):
+            while data := connection.recv(1 << 16):
+                found += data
+    return re.sub(rb"(?i)(date|x-request-id): [^\r]*", rb"\1", found)
+
+
+@pytest.fixture
+def endpoint(world: World) -> Endpoint:
+    upstream = world.upstream(as_stream=2)
+    return world.gateway().as_(world.project("plain", up=upstream).token()["token"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_ways_answer_the_same_bytes(endpoint: Endpoint, case: str) -> None:
+    host, _, port = endpoint.url.split("/")[2].partition(":")
+    token = endpoint.bearer or ""
+    ways = [answered((host, int(port)), CASES[case](token, path)) for path in (ORDINARY, SHORT)]
+    assert ways[0] == ways[1]
+    assert ways[0].startswith(b"HTTP/1.1 ")
+    assert ways[0].count(b"notifications/progress") == (2 if case == "a stream" else 0)
+
+
+URLS = {
+    b"/mcp": ("/mcp", None),
+    b"/mcp?x=/projects/a/mcp": ("/mcp", None),
+    b"/projects/a.b/mcp": ("/projects/a.b/mcp", "a.b"),
+    b"/mcp/": None,
+    b"//mcp": None,
+    b"/MCP": None,
+    b"/mcp#x": None,
+    b"/projects/a/b/mcp": None,
+    b"/projects//mcp": None,
+    b"/projects/%61/mcp": None,
+    b"/projects/a/mcp\n": None,
+    b"/mcp\n": None,
+    b"http://localhost/mcp": None,
+    b"*": None,
+}
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_the_short_way_is_for_an_endpoint_as_everybody_writes_it(url: bytes) -> None:
+    assert URLS[url] == _endpoint_in(url)
+
+
+async def _app(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+    else:
+        while True:
+            said = (await receive())["type"]
+            await send({"type": f"{said}.complete"})
+            if said == "lifespan.shutdown":
+                return
+
+
+@pytest.mark.anyio
+async def test_an_idle_connection_is_kept_while_it_is_used_and_ended_when_it_is_not() -> None:
+    listener = Listener(_app, "127.0.0.1", 0, HttpProtocol)
+    listener.config.timeout_keep_alive = 1
+    serving = asyncio.create_task(listener.serve_until_stopped())
+    for _ in range(1000):
+        if listener.started:
+            break
+        await asyncio.sleep(0.01)
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.socket.getsockname()[1])
+    began = asyncio.get_running_loop().time()
+    for _ in range(4):
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"200" in await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.4)
+    assert asyncio.get_running_loop().time() - began > listener.config.timeout_keep_alive
+    assert b"" == await reader.read()
+    writer.close()
+    listener.stop()
+    await serving
