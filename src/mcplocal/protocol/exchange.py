@@ -174,8 +174,10 @@ def check_media(request: Request) -> None:
 
 def accepts(request: Request, media: str) -> bool:
     """Whether the client takes ``media``; one that says nothing takes JSON."""
-    values = request.headers.get("accept", ())
-    return _takes(",".join(values), media) if values else media == "application/json"
+    values = request.headers.get("accept")
+    if not values:
+        return media == "application/json"
+    return _takes(values[0] if len(values) == 1 else ",".join(values), media)
 
 
 # Clients say the same in every request.
