@@ -46,9 +46,9 @@ def server(config_file: Path | None, **flags: object) -> None:
 
 async def _serve(settings: ServerSettings) -> None:
     control = prepare(settings)
-    listeners = [Listener(build_app(control), *settings.address)]
+    listeners = [Listener(build_app(control), *settings.address, settings.client_seconds)]
     if settings.metrics_address is not None:
-        listeners.append(Listener(metrics.app(), *settings.metrics_address))
+        listeners.append(Listener(metrics.app(control), *settings.metrics_address, settings.client_seconds))
 
     def ready() -> None:
         """Say so only now: whoever waits for the line connects at once, and a bound socket takes nobody yet."""
@@ -57,7 +57,11 @@ async def _serve(settings: ServerSettings) -> None:
         logger.info("listening", address=listeners[0].address, database=control.database.url.get_backend_name())
         collect_rarely()
 
-    await run_until_signalled(listeners, lambda: drain(control), ready=ready)
+    def leave() -> None:
+        logger.info("draining: what is under way is finished, and nobody more is served", seconds=settings.drain_seconds)
+        control.leaving = True
+
+    await run_until_signalled(listeners, lambda: drain(control), ready=ready, leave=leave, delay=settings.drain_seconds)
 
 
 def prepare(settings: ServerSettings) -> ControlPlane:

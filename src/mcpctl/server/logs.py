@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import structlog
 
+from mcpctl import request_ids
+
 _SECRET = re.compile(r"mcpctl_(pat|ses)_[0-9A-Za-z]+")
 
 
@@ -29,6 +31,7 @@ def configure(form: Literal["json", "text"], level: int = logging.INFO) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        request_ids.add_to_log,
         mask,
     ]
     last: Any = (

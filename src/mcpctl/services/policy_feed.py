@@ -47,7 +47,12 @@ class PolicyFeed:
     @property
     def fresh(self) -> bool:
         """Whether the revision was seen within the last second."""
-        return monotonic() - self._looked_at < FRESH_FOR
+        return self.age < FRESH_FOR
+
+    @property
+    def age(self) -> float:
+        """Seconds since the revision was last seen."""
+        return monotonic() - self._looked_at
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` for every revision from now on, in the thread that learned of it; returns how to stop."""

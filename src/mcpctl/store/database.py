@@ -42,7 +42,7 @@ class WriteTransaction:
     """A transaction that can change an answer. ``touch`` names what it changes; committing then makes a new revision."""
 
     def __init__(self, session: Session, revision: int) -> None:
-        """Begin on a session that holds the write lock; ``revision`` is the one in force."""
+        """Begin on a session that holds the write lock; ``revision`` is the one in force, and once committed the one made."""
         self.session = session
         self.revision = revision
         self.topics: set[str] = set()
@@ -120,6 +120,7 @@ class Database:
             if transaction.topics:
                 number = revisions.advance(session, transaction.topics, notify=not self.is_sqlite)
             _commit(session, connection)
+            transaction.revision = number
             # Published before the next writer may begin, so listeners hear of revisions in order.
             if transaction.topics:
                 self._publish(number, frozenset(transaction.topics))

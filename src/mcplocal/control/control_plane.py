@@ -13,6 +13,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from mcpctl.errors import Forbidden, InvalidInput, InvalidSetting, NotFound, Unauthenticated, Unreachable
+from mcpctl.request_ids import CURRENT
 from mcpctl.wire.gateway import Slices, Upstreams
 from mcpctl.wire.tokens import Introspection
 from mcplocal.event_stream import EventReader, EventTooLong
@@ -192,6 +193,8 @@ class ControlPlane:
         extra: dict[str, Any] = {"timeout": patience} if patience is not None else {}
         while True:
             headers = {"Authorization": f"Bearer {bearer if bearer is not None else self._credential.bearer}"}
+            if (current := CURRENT.get()) is not None:
+                headers["X-Request-Id"] = current
             if body is not None:
                 headers["Content-Type"] = "application/json"
             try:

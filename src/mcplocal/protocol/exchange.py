@@ -8,6 +8,7 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
+from mcpctl import request_ids
 from mcpctl.errors import (
     InvalidCredential,
     InvalidInput,
@@ -26,7 +27,6 @@ from mcplocal.json_text import write
 from mcplocal.protocol import modern
 from mcplocal.protocol.envelope import Rejection, error_text
 from mcplocal.protocol.resource_metadata import ResourceMetadata
-from mcplocal.ulids import new_ulid
 
 JSON: Final = b"application/json"
 PROBLEM_JSON: Final = b"application/problem+json"
@@ -39,7 +39,12 @@ STREAM_HEADERS: Final = [
 
 @dataclass(slots=True)
 class Request:
-    """One HTTP request to the endpoint."""
+    """One HTTP request to the endpoint.
+
+    Attributes:
+        id: the request's, see ``mcpctl.request_ids``.
+        method: of the message, once that has been read.
+    """
 
     scope: Scope
     receive: Receive
@@ -47,17 +52,23 @@ class Request:
     headers: modern.Headers
     id: str
     source: str
+    method: str = ""
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive, send: Send) -> Request:
         """The request of an ASGI server."""
-        client = scope.get("client")
-        return cls(scope, receive, send, _headers(scope), new_ulid(), client[0] if client else "unknown")
+        client, headers = scope.get("client"), _headers(scope)
+        identity = request_ids.begin(_one(headers, "x-request-id"), _one(headers, "traceparent"))
+        return cls(scope, receive, send, headers, identity, client[0] if client else "unknown")
 
     def one(self, name: str) -> str | None:
         """The value of a header that stands once; ``None`` if it is absent or doubled."""
-        values = self.headers.get(name, ())
-        return values[0] if len(values) == 1 else None
+        return _one(self.headers, name)
+
+
+def _one(headers: modern.Headers, name: str) -> str | None:
+    values = headers.get(name, ())
+    return values[0] if len(values) == 1 else None
 
 
 class NoSession(NotFound):
