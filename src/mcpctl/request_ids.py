@@ -14,7 +14,7 @@ from typing import Any, Final
 
 _CHANCE: Final = Random()  # noqa: S311 - tells requests apart and opens nothing; the system's own costs ten times as much
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_TRACE: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+_TRACE: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-[!-~]*)?")
 _SECRET: Final = ("mcpctl_pat_", "mcpctl_ses_")
 _NO_TRACE: Final = "0" * 32
 _NO_PARENT: Final = "0" * 16

@@ -60,7 +60,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("MCPCTL_SESSION_TTL", "how long a log-in lasts, such as 12h", "server"),
     Setting("MCPCTL_SHADOW_POLICY_DIR", "candidate policy directory: asked beside, never enforced", "server"),
     Setting("MCPCTL_METRICS_LISTEN", "HOST:PORT that shows /metrics; without it nothing does", "server"),
-    Setting("MCPCTL_LOG_FORMAT", "json or text", "server"),
+    Setting("MCPCTL_LOG_FORMAT", "json, text, or auto: text on a terminal only", "server"),
 )
 """The registry. ``mcpctl help environment`` prints it."""
 

@@ -80,7 +80,7 @@ def quickstart(
     for address in (listen, gateway_listen, *([settings.metrics_listen] if settings.metrics_listen else [])):
         _require_loopback(address, allow_remote=allow_remote)
     imported = server_files.read(import_file) if import_file else []
-    logs.configure(settings.log_format, logging.WARNING)
+    logs.configure("text" if settings.log_format == "auto" else settings.log_format, logging.WARNING)
     run(_run(settings, directory, gateway_listen, imported, allow_remote=allow_remote, as_json=as_json))
 
 

@@ -30,7 +30,11 @@ logger = structlog.get_logger(__name__)
     "--policy-dir", type=click.Path(path_type=Path), help="Directory of model.conf and *.csv.  [default: the shipped one]"
 )
 @click.option("--config-file", type=click.Path(path_type=Path), help="TOML file with settings.")
-@click.option("--log-format", type=click.Choice(["json", "text"]), help="Form of the log.  [default: text]")
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "text"]),
+    help="Form of the log: auto is text on a terminal and JSON elsewhere.  [default: auto]",
+)
 def server(config_file: Path | None, **flags: object) -> None:
     """Run the control plane.
 

@@ -23,8 +23,9 @@ def mask(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Muta
     return event
 
 
-def configure(form: Literal["json", "text"], level: int = logging.INFO) -> None:
-    """Send the standard library's log and structlog's through one pipe."""
+def configure(form: Literal["auto", "json", "text"], level: int = logging.INFO) -> None:
+    """Send the standard library's log and structlog's through one pipe: ``auto`` is text on a terminal and JSON elsewhere."""
+    json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -36,7 +37,7 @@ def configure(form: Literal["json", "text"], level: int = logging.INFO) -> None:
     ]
     last: Any = (
         structlog.processors.JSONRenderer()
-        if form == "json"
+        if json
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
     structlog.configure(

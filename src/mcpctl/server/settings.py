@@ -64,7 +64,7 @@ class ServerSettings(BaseModel):
     drain_delay: Annotated[str, AfterValidator(_span_or_none)] = "0s"
     shadow_policy_dir: Path | None = None
     metrics_listen: Annotated[str, AfterValidator(_listen)] | None = None
-    log_format: Literal["json", "text"] = "text"
+    log_format: Literal["auto", "json", "text"] = "auto"
 
     _split = field_validator("trusted_proxies", "allowed_hosts", mode="before")(_words)
 
