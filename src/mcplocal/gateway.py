@@ -50,6 +50,7 @@ class Gateway:
         self._leaving = False
         self.control_plane = ControlPlane(settings)
         self.feed = PolicyFeed(self.control_plane)
+        self.control_plane.at_least = lambda: self.feed.revision
         self.gate = Gate(settings, self.control_plane, self.feed)
         journal, self.instances = Journal(), Instances()
         self.pool = Pool(

@@ -21,7 +21,7 @@ from mcpctl.services.policy_directory import CANDIDATE, PolicyDirectory
 from mcpctl.services.policy_feed import PolicyFeed
 from mcpctl.services.principals import PrincipalCache
 from mcpctl.services.shadow import Shadow
-from mcpctl.services.throttle import FailureThrottle
+from mcpctl.services.throttle import CHANNEL, FailureThrottle
 from mcpctl.store import revisions
 from mcpctl.store.database import Database
 from mcpctl.store.migrate import migrate
@@ -67,6 +67,7 @@ class ControlPlane:
         self.last_used = LastUsed(self.database)
         self.feed.subscribe(self.principals.supersede)
         self.feed.subscribe(self._compare_files)
+        self.feed.hear(CHANNEL, lambda said: self.failed_logins.heard(said))
 
     @classmethod
     def prepare(

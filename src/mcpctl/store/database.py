@@ -137,6 +137,17 @@ class Database:
             session.flush()
             _commit(session, connection)
 
+    def tell_others(self, channel: str, message: str) -> None:
+        """Say something to every process that listens on ``channel``: on PostgreSQL, where there may be others.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        if self.is_sqlite:
+            return
+        with _translated(), self.engine.begin() as connection:
+            connection.execute(text("SELECT pg_notify(:channel, :message)"), {"channel": channel, "message": message})
+
     def _publish(self, number: int, topics: frozenset[str]) -> None:
         for listener in self._listeners:
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -77,7 +77,11 @@ class Credential:
 
 
 class ControlPlane:
-    """Asks the control plane. Every method raises ``Unreachable`` when it gives no answer that can be used."""
+    """Asks the control plane. Every method raises ``Unreachable`` when it gives no answer that can be used.
+
+    Attributes:
+        at_least: says the newest revision heard of; an answer is of that one or a later one.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Nothing is connected until ``open``."""
@@ -85,6 +89,7 @@ class ControlPlane:
         self._connect_timeout = settings.connect_timeout
         self._credential = Credential(settings)
         self._http: aiohttp.ClientSession | None = None
+        self.at_least: Callable[[], int] = lambda: 0
 
     @property
     def bearer(self) -> str:
@@ -193,6 +198,8 @@ class ControlPlane:
         extra: dict[str, Any] = {"timeout": patience} if patience is not None else {}
         while True:
             headers = {"Authorization": f"Bearer {bearer if bearer is not None else self._credential.bearer}"}
+            if (seen := self.at_least()) > 0:  # it may be another replica than the one whose changes are followed
+                headers["Mcpctl-Min-Revision"] = str(seen)
             if (current := CURRENT.get()) is not None:
                 headers["X-Request-Id"] = current
             if body is not None:
