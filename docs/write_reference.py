@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +14,13 @@ from mcpctl import errors, settings
 from mcpctl.api.app import OPERATIONS
 from mcpctl.endpoint_test.catalog import CHECKS
 from mcpctl.main import cli
+from mcpctl.metrics import MOST_SERIES, OTHER, SECONDS, Metric
 from mcpctl.policy import files, vocabulary
 from mcpctl.policy.decision import TOKEN_NEVER_IN_WORDS
 from mcpctl.server.settings import ServerSettings
+from mcpctl.services import metrics as control_plane_metrics
 from mcpctl.shipped import shipped
+from mcplocal import metrics as gateway_metrics
 from mcplocal.settings import Settings as GatewaySettings
 
 HERE = Path(__file__).parent
@@ -191,6 +194,52 @@ it depends on does not pass. `mcpctl test mcp --explain CHECK` adds what to do. 
 """
 
 
+def metrics_page() -> str:
+    """Every metric of both programs."""
+
+    def table(metrics: Iterable[Metric]) -> str:
+        rows = [
+            f"| `{one.name}` | {one.kind} | "
+            f"{'; '.join(f'`{label}`: {values}' for label, values in one.labels.items())} | {one.meaning} |"
+            for one in metrics
+        ]
+        return "\n".join(["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows])
+
+    buckets = ", ".join(f"{bound:g}" for bound in SECONDS)
+    return rf"""# Metrics
+
+`/metrics` of each program is on a listener of its own: `MCPCTL_METRICS_LISTEN` and `MCPLOCAL_METRICS_LISTEN`
+(`mcpctl quickstart`: the first, for both programs). Without it nothing is shown. Anybody who reaches that listener may read it:
+there is no name in it but those of servers, and nothing that a client sent. Counters are of one process and start at zero with
+it; sum over replicas. Both programs also show `process_…` (memory, CPU time, open files).
+
+Histograms have the buckets {buckets} s, and `+Inf`. Of one metric {MOST_SERIES} combinations of label values are kept apart;
+further ones are counted as `{OTHER}`.
+
+## `mcpctl server`
+
+{table(control_plane_metrics.METRICS)}
+
+## `mcplocal serve`
+
+{table(gateway_metrics.METRICS)}
+
+## What to be woken up by
+
+| expression | what is wrong |
+|---|---|
+| `mcplocal_policy_feed_age_seconds > 5` | the gateway does not hear from the control plane: soon it refuses everything |
+| `mcpctl_policy_feed_age_seconds > 5` | this control plane does not reach its database |
+| `mcpctl_policy_files_behind == 1` for 1 min | this replica has other policy files than the others, and answers nothing |
+| `mcpctl_policy_files_current == 0` | an edit of the policy files has findings; the last good ones are in force |
+| `max(mcpctl_policy_revision) - min(mcpctl_policy_revision) > 0` for 10 s | a replica no longer follows the database |
+| `mcplocal_upstream_status{{status=~"UNREACHABLE\|ERROR"}} == 1` for 2 min | a server cannot be used |
+| `increase(mcplocal_audit_events_lost_total[5m]) > 0` | calls are missing in the audit |
+| `mcplocal_audit_spool_bytes > 1e8` | the control plane has not taken audit events for long |
+| `increase(mcplocal_stdio_starts_total[10m]) > 5` | a stdio server keeps ending |
+"""
+
+
 PAGES = {
     "errors.md": errors_page,
     "settings.md": settings_page,
@@ -198,6 +247,7 @@ PAGES = {
     "api.md": api_page,
     "commands.md": commands_page,
     "checks.md": checks_page,
+    "metrics.md": metrics_page,
 }
 
 

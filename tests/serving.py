@@ -75,6 +75,16 @@ class Postgres:
         finally:
             self._admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """A database in which there is nothing at all, as before the very first start."""
+        name = f"empty_{uuid4().hex}"
+        self._admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        try:
+            yield self._url(name)
+        finally:
+            self._admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
     def _url(self, name: str) -> str:
         uri: str = self._server.get_uri()
         before, _, query = uri.partition("?")

@@ -14,6 +14,8 @@ import pytest
 from mcpctl import errors, settings
 from mcpctl.errors import Problem
 from mcpctl.policy import vocabulary
+from mcpctl.services import metrics as control_plane_metrics
+from mcplocal import metrics as gateway_metrics
 
 ROOT = Path(__file__).parent.parent
 TRACKED = [
@@ -32,7 +34,9 @@ def reference() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["errors.md", "settings.md", "vocabulary.md", "api.md", "commands.md", "checks.md"])
+@pytest.mark.parametrize(
+    "page", ["errors.md", "settings.md", "vocabulary.md", "api.md", "commands.md", "checks.md", "metrics.md"]
+)
 def test_the_reference_says_what_the_code_says(page: str) -> None:
     """Written in a process of its own: which commands were imported before would show in their help."""
     script = "import docs.write_reference as w, sys; sys.stdout.write(w.rendered(sys.argv[1]))"
@@ -100,6 +104,18 @@ def test_no_tracked_file_names_a_package_registry_or_a_path_of_somebodys_machine
         text = (ROOT / path).read_text(encoding="utf-8", errors="replace")
         found += [f"{path}: {match[0]}" for match in [*hosts.finditer(text), *homes.finditer(text)]]
     assert [] == found
+
+
+def test_every_metric_is_documented_and_named_as_prometheus_wants_it() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    for metrics in (control_plane_metrics.METRICS, gateway_metrics.METRICS):
+        names = [one.name for one in metrics]
+        assert len(names) == len(set(names))
+        assert [] == [one.name for one in metrics if f"| `{one.name}` | {one.kind} |" not in page]
+        assert [] == [one.name for one in metrics if (one.kind == "counter") != one.name.endswith("_total")]
+        assert [] == [one.name for one in metrics if one.kind == "histogram" and not one.name.endswith("_seconds")]
+        assert [] == [one.name for one in metrics if re.search(r"_(ms|millis|minutes|kb|mb|percent)(_|$)", one.name)]
+        assert [] == [one.name for one in metrics if not one.meaning.endswith(".") or not all(one.labels.values())]
 
 
 def test_the_reference_has_what_every_argument_means_and_the_defaults_of_both_programs() -> None:

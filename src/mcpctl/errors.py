@@ -14,7 +14,7 @@ sees. The sentence in ``detail`` is for a person and says what to do.
     ├── NotFound ───────── MethodNotAllowed · WrongHost
     ├── Conflict ───────── Duplicate · InUse · ReadOnly · LastAdmin
     ├── TooManyRequests
-    └── Unavailable ────── PolicyUnavailable · StoreUnavailable · Unreachable
+    └── Unavailable ────── PolicyUnavailable · StoreUnavailable · NotCaughtUp · Unreachable
 """
 
 from __future__ import annotations
@@ -306,6 +306,13 @@ class StoreUnavailable(Unavailable):
 
     code = "store_unavailable"
     title = "The database does not answer"
+
+
+class NotCaughtUp(Unavailable):
+    """This replica has not yet seen the revision that the client has: another one may have, and this one soon will."""
+
+    code = "not_caught_up"
+    title = "This replica has not caught up"
 
 
 class Unreachable(Unavailable):

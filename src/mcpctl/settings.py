@@ -47,10 +47,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("MCPCTL_TRUSTED_PROXIES", "networks whose X-Forwarded-For counts", "server"),
     Setting("MCPCTL_ALLOWED_HOSTS", "values of Host the server answers to", "server"),
     Setting("MCPCTL_MAX_BODY_BYTES", "largest request body, in bytes", "server"),
+    Setting(
+        "MCPCTL_CLIENT_TIMEOUT",
+        "how long a client may take to send one request, or go without taking any of an answer",
+        "server",
+    ),
+    Setting(
+        "MCPCTL_DRAIN_DELAY",
+        "how long after SIGTERM /readyz says no while requests are still served: whoever balances is to hear of it",
+        "server",
+    ),
     Setting("MCPCTL_SESSION_TTL", "how long a log-in lasts, such as 12h", "server"),
     Setting("MCPCTL_SHADOW_POLICY_DIR", "candidate policy directory: asked beside, never enforced", "server"),
     Setting("MCPCTL_METRICS_LISTEN", "HOST:PORT that shows /metrics; without it nothing does", "server"),
-    Setting("MCPCTL_LOG_FORMAT", "json or text", "server"),
+    Setting("MCPCTL_LOG_FORMAT", "json, text, or auto: text on a terminal only", "server"),
 )
 """The registry. ``mcpctl help environment`` prints it."""
 

@@ -21,6 +21,7 @@ from mcplocal.control.journal import Journal
 from mcplocal.control.policy_feed import Change, PolicyFeed
 from mcplocal.control.report import Instances
 from mcplocal.listings import Listing, Listings
+from mcplocal.metrics import Listed, Metrics
 from mcplocal.names import ToolNames
 from mcplocal.offers.entries import Entry
 from mcplocal.offers.kinds import Family
@@ -67,6 +68,7 @@ class Discovery:
         pool: Pool,
         instances: Instances,
         journal: Journal,
+        metrics: Metrics,
     ) -> None:
         """Ask servers through ``pool``, note how they fare in ``instances``, and what there is to say of it in ``journal``."""
         self._settings = settings
@@ -74,7 +76,8 @@ class Discovery:
         self._feed = feed
         self._pool = pool
         self._instances = instances
-        self.listings = Listings(settings, pool, instances, journal, self._tell)
+        self.listings = Listings(settings, pool, instances, journal, self._tell, metrics)
+        self._metrics = metrics
         self._listeners: list[Callable[[], None]] = []
         self._projects: dict[str, ProjectServers] = {}
         self._offers: Recent[tuple[Family, str, ToolNames, tuple[tuple[str, int], ...]], Offer] = Recent(1000)
@@ -121,6 +124,7 @@ class Discovery:
                 unless another is known to have it.
         """
         waiting: dict[asyncio.Task[None], float] = {}
+        looked_up: Listed = "hit"
         for spec in project.servers:
             if for_name is not None and not family.may_be_of(for_name, spec.name, project.tool_names):
                 continue
@@ -128,9 +132,11 @@ class Discovery:
                 listing = self.listings.of(spec, kind)
                 if not listing.is_due:
                     continue
+                looked_up = "stale"
                 flight = self.listings.begin(spec, kind)
                 if listing.version == 0 and (listing.failures == 0 or self._is_missing(project, family, for_name)):
                     waiting[flight] = listing.asked_at + self._settings.list_timeout
+        self._metrics.list_lookups.add("miss" if waiting else looked_up)
         while waiting and (left := max(waiting.values()) - monotonic()) > 0:
             done, _ = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             waiting = {flight: until for flight, until in waiting.items() if flight not in done and until > monotonic()}

@@ -181,6 +181,11 @@ class Gate:
                 self._identities.pop(key)
         raise _keeps_changing()
 
+    @property
+    def remembered(self) -> int:
+        """How many callers are known."""
+        return len(self._callers)
+
     async def stop(self) -> None:
         """End what is under way."""
         await self._fetches.stop()

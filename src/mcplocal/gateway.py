@@ -16,6 +16,7 @@ from mcplocal.control.report import Instances
 from mcplocal.discovery import Discovery
 from mcplocal.gate import Caller, Gate
 from mcplocal.liveness import Liveness
+from mcplocal.metrics import Metrics
 from mcplocal.router import OnDecision, Renew, Router
 from mcplocal.sealed_state import StateSeal
 from mcplocal.settings import Settings
@@ -33,6 +34,7 @@ class Gateway:
 
     Attributes:
         bell: rung when what somebody may see may have changed.
+        metrics: what is counted.
         draining: rung when streams without an end are to end, so that the rest can be answered in time.
     """
 
@@ -44,19 +46,24 @@ class Gateway:
             on_decision: called with the audit event of every call, as it happens.
         """
         self.settings = settings
+        self.metrics = Metrics()
+        self._leaving = False
         self.control_plane = ControlPlane(settings)
         self.feed = PolicyFeed(self.control_plane)
+        self.control_plane.at_least = lambda: self.feed.revision
         self.gate = Gate(settings, self.control_plane, self.feed)
-        journal, instances = Journal(), Instances()
-        self.pool = Pool(settings, lambda spec, said: self.discovery.listings.invalidate(spec, said), journal.note)
-        self.discovery = Discovery(settings, self.control_plane, self.feed, self.pool, instances, journal)
-        self.audit = AuditSpool(self.control_plane, settings.name, settings.state_dir)
+        journal, self.instances = Journal(), Instances()
+        self.pool = Pool(
+            settings, lambda spec, said: self.discovery.listings.invalidate(spec, said), journal.note, self.metrics
+        )
+        self.discovery = Discovery(settings, self.control_plane, self.feed, self.pool, self.instances, journal, self.metrics)
+        self.audit = AuditSpool(self.control_plane, settings.name, settings.state_dir, self.metrics)
         self.vigil = Vigil(self.feed, settings.trust_for)
         self.bell, self.draining = Bell(), Bell()
         self.discovery.on_change(self.bell.ring)
         seal = StateSeal(lambda: self.control_plane.bearer)
-        self.router = Router(settings, self.discovery, self.pool, self.vigil, self.audit, seal, on_decision)
-        self.liveness = Liveness(settings, self.control_plane, self.feed, self.discovery, self.pool, instances, journal)
+        self.router = Router(settings, self.discovery, self.pool, self.vigil, self.audit, seal, on_decision, self.metrics)
+        self.liveness = Liveness(settings, self.control_plane, self.feed, self.discovery, self.pool, self.instances, journal)
 
     async def __aenter__(self) -> Gateway:
         """Start: follow the control plane, deliver events, look after the servers."""
@@ -84,14 +91,19 @@ class Gateway:
         await self.feed.stop()
         await self.control_plane.close()
 
+    def leave(self) -> None:
+        """Be ready for nobody more; whoever comes all the same is served until ``drain``."""
+        self._leaving = True
+
     def drain(self) -> None:
         """Say to open streams that the gateway is about to stop."""
+        self._leaving = True
         self.draining.ring()
 
     @property
     def is_ready(self) -> bool:
         """Whether calls can be decided now."""
-        return self.feed.silence <= max(1.0, self.settings.trust_for)
+        return not self._leaving and self.feed.silence <= max(1.0, self.settings.trust_for)
 
     async def admit(self, bearer: str, project: str | None) -> tuple[Caller, Renew]:
         """Who is asking, and how to make sure of that again.

@@ -23,6 +23,7 @@ from mcplocal.control.journal import Journal
 from mcplocal.control.report import Instance, Instances, Status
 from mcplocal.heavy_json import without_collector
 from mcplocal.json_text import write
+from mcplocal.metrics import Metrics
 from mcplocal.offers.entries import Dropped, Entry
 from mcplocal.offers.kinds import FAMILIES, KINDS, TOOL, Kind
 from mcplocal.settings import Settings
@@ -83,9 +84,16 @@ class Listings:
     """Keeps the lists of servers."""
 
     def __init__(
-        self, settings: Settings, pool: Pool, instances: Instances, journal: Journal, changed: Callable[[], None]
+        self,
+        settings: Settings,
+        pool: Pool,
+        instances: Instances,
+        journal: Journal,
+        changed: Callable[[], None],
+        metrics: Metrics,
     ) -> None:
         """Ask servers through ``pool``, note how they fare in ``instances`` and ``journal``; call ``changed`` of new lists."""
+        self._metrics = metrics
         self._settings = settings
         self._pool = pool
         self._instances = instances
@@ -221,6 +229,7 @@ class Listings:
             what = f"its answer to {kind.method} could not be read: {type(error).__name__}"
             self._failed(spec, kind, listing, UpstreamFailed(what))
             return
+        self._metrics.list_fetches.add(spec.name, "ok")
         self._take(spec, kind, listing, listed)
         listing.error, listing.failures = None, 0
         listing.good_until = monotonic() + ttl
@@ -243,6 +252,7 @@ class Listings:
             self._changed()
 
     def _failed(self, spec: ServerSpec, kind: Kind, listing: Listing, error: UpstreamFailed) -> None:
+        self._metrics.list_fetches.add(spec.name, "failed")
         pause = min(self._settings.list_ttl or LASTING_PAUSE, self._settings.list_retry * 2 ** min(listing.failures, 16))
         if error.lasting:
             pause = max(pause, LASTING_PAUSE)

@@ -10,6 +10,8 @@ from typing import Any
 
 import structlog
 
+from mcpctl import request_ids
+
 _SECRET = re.compile(r"mcpctl_(pat|ses)_[0-9A-Za-z_-]+")
 
 
@@ -33,6 +35,7 @@ def configure(form: str, level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        request_ids.add_to_log,
         mask,
     ]
     text = form == "text" or (form == "auto" and sys.stderr.isatty())

@@ -16,12 +16,14 @@ import structlog
 
 from mcpctl.errors import Problem
 from mcpctl.policy.decision import Authority
+from mcpctl.request_ids import TRACE
 from mcplocal.call_events import CallEvents
 from mcplocal.catalog import ServerSpec
 from mcplocal.control.audit_spool import AuditSpool
 from mcplocal.discovery import Discovery, Offer
 from mcplocal.gate import Caller
 from mcplocal.input_rounds import InputRounds
+from mcplocal.metrics import Metrics
 from mcplocal.names import Ref
 from mcplocal.offers.entries import Entry
 from mcplocal.offers.kinds import Family, Kind
@@ -67,6 +69,7 @@ class Router:
         audit: AuditSpool,
         seal: StateSeal,
         on_decision: OnDecision | None,
+        metrics: Metrics,
     ) -> None:
         """Put the parts together.
 
@@ -78,6 +81,7 @@ class Router:
             audit: takes an event of each use.
             seal: keeps what servers want back from clients.
             on_decision: is told the same event.
+            metrics: counts them.
         """
         self._settings = settings
         self._discovery = discovery
@@ -86,6 +90,7 @@ class Router:
         self._audit = audit
         self._rounds = InputRounds(seal)
         self._on_decision = on_decision
+        self._metrics = metrics
         self._events = CallEvents()
         self._lists: Recent[tuple[Authority, Kind, Era, int], str] = Recent(REMEMBERED_LISTS)
 
@@ -135,8 +140,10 @@ class Router:
         try:
             entry = await self._allowed(trace, renew)
             answer = await self._answer(trace, entry, renew)
-        except (Unknown, InvalidInputResponse):
+        except (Unknown, InvalidInputResponse) as refusal:
             trace.outcome = "refused"
+            if isinstance(refusal, InvalidInputResponse):
+                trace.code = "request_state"
             raise
         except asyncio.CancelledError:
             if trace.stopped and (task := asyncio.current_task()) is not None and task.uncancel() == 0:
@@ -148,7 +155,7 @@ class Router:
             trace.outcome = "upstream_error"
             raise
         except Problem as problem:
-            trace.outcome, trace.why = "refused", problem.detail
+            trace.outcome, trace.why, trace.code = "refused", problem.detail, problem.code
             raise
         finally:
             self._leave(trace)
@@ -179,9 +186,11 @@ class Router:
         headers: Mapping[str, str] = {}
         if entry.param_headers:
             if use.headers is not None and (wrong := mismatch(entry.param_headers, use.arguments, use.headers)):
-                trace.outcome = "refused"
+                trace.outcome, trace.code = "refused", "header_mismatch"
                 raise HeaderMismatch(wrong)
             headers = headers_for(entry.param_headers, use.arguments)
+        if trace_parent := TRACE.get():
+            headers = {**headers, "traceparent": trace_parent}
         spec = await self._server_of(trace, entry)
         bound_to = (trace.caller.identity.subject, trace.caller.project, spec.digest, entry.asked)
         brought = self._rounds.brought(use, bound_to)
@@ -234,7 +243,8 @@ class Router:
         return spec
 
     def _leave(self, trace: Trace) -> None:
-        use = trace.use
+        use, took = trace.use, monotonic() - trace.begun
+        self._count(trace, took)
         event = self._events.write(
             trace.caller,
             use.method,
@@ -242,7 +252,7 @@ class Router:
             trace.decision,
             trace.outcome,
             trace.why,
-            took_ms=(monotonic() - trace.begun) * 1000,
+            took_ms=took * 1000,
             request_bytes=use.size,
             response_bytes=trace.response_size,
             source=use.source,
@@ -254,6 +264,30 @@ class Router:
                 self._on_decision(json.loads(event))
             except Exception:
                 log.exception("on_decision failed")
+
+    def _count(self, trace: Trace, took: float) -> None:
+        metrics, decision = self._metrics, trace.decision
+        metrics.calls.observe(took, "none" if trace.entry is None else trace.entry.ref.server, trace.outcome)
+        if decision is not None:
+            metrics.decisions.add(trace.use.family.word, "allowed" if decision.allowed else "refused")
+        if trace.outcome == "refused":
+            metrics.refusals.add(_refusal(trace))
+
+
+def _refusal(trace: Trace) -> str:
+    """Why a use was refused, in one of few words."""
+    if trace.code is not None:
+        return trace.code
+    if trace.stopped:
+        return "ended"
+    if trace.entry is None or trace.decision is None:
+        return "unknown"
+    leg = trace.decision.leg
+    if trace.decision.allowed or leg is None:
+        return "unknown"
+    if leg.kind in ("owner", "project"):
+        return leg.kind
+    return "denied" if leg.rule is not None else "ended" if leg.kind == "never" else "not_granted"
 
 
 def _asked(trace: Trace, entry: Entry) -> str:

@@ -12,19 +12,25 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
+import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
+from mcpctl import slow_clients
 from mcpctl.errors import InvalidSetting
+from mcplocal import metrics_page
 from mcplocal.gateway import Gateway
 from mcplocal.protocol import http1
 from mcplocal.protocol.endpoint import Endpoint
 from mcplocal.protocol.resource_metadata import ResourceMetadata
 from mcplocal.router import OnDecision
 from mcplocal.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 DRAIN = 10
 """Seconds that requests under way have when the gateway is told to stop."""
@@ -59,7 +65,8 @@ def build_app(settings: Settings, *, on_decision: OnDecision | None = None) -> S
         return Response(status_code=200, headers={"Cache-Control": "no-store"})
 
     async def ready(_: Request) -> Response:
-        return JSONResponse({"ready": gateway.is_ready}, status_code=200 if gateway.is_ready else 503)
+        headers = {"Cache-Control": "no-store"}
+        return JSONResponse({"ready": gateway.is_ready}, status_code=200 if gateway.is_ready else 503, headers=headers)
 
     app = Starlette(
         routes=[
@@ -106,12 +113,16 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         InvalidSetting: nobody can listen there.
     """
-    host, port = settings.address
+    return _listening(settings.address, f"MCPLOCAL_LISTEN={settings.listen}")
+
+
+def _listening(address: tuple[str, int], said: str) -> socket.socket:
+    host, port = address
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise InvalidSetting(f"MCPLOCAL_LISTEN={settings.listen}: {error.strerror or error}") from None
+        raise InvalidSetting(f"{said}: {error.strerror or error}") from None
     listener.set_inheritable(False)
     return listener
 
@@ -122,44 +133,52 @@ async def serve(
     on_decision: OnDecision | None = None,
     on_ready: Callable[[str], None] | None = None,
     stop: asyncio.Event | None = None,
+    hurry: asyncio.Event | None = None,
 ) -> None:
     """Serve until ``stop`` is set or this is cancelled; then drain.
+
+    First ``/readyz`` says no while all else goes on, for ``drain_delay``; then streams without an end are ended and no more
+    connections are taken; what is under way has ``DRAIN`` seconds.
 
     Args:
         settings: the settings in force.
         on_decision: see ``build_app``.
         on_ready: called with the base URL once requests are accepted.
         stop: ends serving when set.
+        hurry: when set, nothing is waited for any more.
     """
     app = build_app(settings, on_decision=on_decision)
+    gateway: Gateway = app.state.gateway
     listener = listen(settings)
-    host, port = listener.getsockname()[:2]
-    config = uvicorn.Config(
-        app,
-        http=http_protocol(app),
-        lifespan="on",
-        ws="none",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=DRAIN,
-        timeout_keep_alive=75,
+    server = _server(app, http_protocol(app))
+    shown = (
+        _listening(settings.metrics_address, f"MCPLOCAL_METRICS_LISTEN={settings.metrics_listen}")
+        if settings.metrics_address
+        else None
     )
-    server = _Server(config)
+    hurry = hurry or asyncio.Event()
 
     async def watch() -> None:
         await server.begun.wait()
+        if shown is not None:
+            log.info("showing metrics", address=f"{_url(shown)}/metrics")
         if on_ready is not None:
-            on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            on_ready(_url(listener))
         if stop is not None:
             await stop.wait()
-            app.state.gateway.drain()
+            log.info("draining: what is under way is finished, and nobody more is served", seconds=settings.drain_delay + DRAIN)
+            gateway.leave()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(hurry.wait(), settings.drain_delay)
+            gateway.drain()
             server.should_exit = True
+            await hurry.wait()
+            server.force_exit = True
 
     watcher = asyncio.create_task(watch())
     try:
-        await server.serve(sockets=[listener])
+        async with _showing(gateway, settings, shown):
+            await server.serve(sockets=[listener])
     finally:
         watcher.cancel()
         with suppress(asyncio.CancelledError):
@@ -167,10 +186,52 @@ async def serve(
         listener.close()
 
 
+def _server(app: ASGIApp, http: type[asyncio.Protocol]) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            http=http,
+            lifespan="on",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=DRAIN,
+            timeout_keep_alive=75,
+        )
+    )
+
+
+@asynccontextmanager
+async def _showing(gateway: Gateway, settings: Settings, listener: socket.socket | None) -> AsyncIterator[None]:
+    """While ``/metrics`` is shown on ``listener``, if there is one: also of a gateway that drains."""
+    if listener is None:
+        yield
+        return
+    server = _server(metrics_page.app(gateway), slow_clients.protocol(settings.client_timeout))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+        listener.close()
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 async def serve_until_signalled(settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; the second of them does not wait any more."""
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await serve(settings, on_ready=on_ready, stop=stop)
+        loop.add_signal_handler(number, on_signal)
+    await serve(settings, on_ready=on_ready, stop=stop, hurry=hurry)

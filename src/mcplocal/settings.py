@@ -86,6 +86,18 @@ def _default_name() -> str:
     return name or "gateway"
 
 
+def _listen(value: str) -> str:
+    _, colon, port = value.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{value!r}; write HOST:PORT, such as 127.0.0.1:8471")
+    return value
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - an empty host means every interface, by its own wish
+
+
 def _base_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
@@ -115,6 +127,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
 
     listen: str = Field(default="127.0.0.1:8471", description="HOST:PORT the gateway listens on")
+    metrics_listen: Annotated[str, AfterValidator(_listen)] | None = Field(
+        default=None, description="HOST:PORT that shows /metrics; without it nothing does"
+    )
     control_plane: str = Field(default="http://127.0.0.1:8470", description="base URL of the control plane")
     credential: SecretStr | None = Field(default=None, description="the gateway's own session (mcpctl_ses_…)")
     credential_file: Path | None = Field(
@@ -184,6 +199,10 @@ class Settings(BaseSettings):
     client_timeout: Seconds = Field(
         default=30.0, description="how long a client may take to send one request, or go without taking any of an answer"
     )
+    drain_delay: Seconds = Field(
+        default=0.0,
+        description="how long after SIGTERM /readyz says no while requests are still served: whoever balances is to hear of it",
+    )
     max_request_bytes: int = Field(default=4 << 20, ge=1024, description="largest body accepted from a client")
     max_response_bytes: int = Field(default=64 << 20, ge=1024, description="largest answer accepted from an upstream")
     max_sessions: int = Field(
@@ -205,10 +224,15 @@ class Settings(BaseSettings):
         Raises:
             InvalidSetting: it is not HOST:PORT.
         """
-        host, colon, port = self.listen.rpartition(":")
-        if not colon or not port.isdecimal() or int(port) > 65535:
-            raise InvalidSetting(f"MCPLOCAL_LISTEN is {self.listen!r}; write HOST:PORT, such as 127.0.0.1:8471")
-        return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - an empty host means every interface, by its own wish
+        try:
+            return _address(_listen(self.listen))
+        except ValueError as error:
+            raise InvalidSetting(f"MCPLOCAL_LISTEN is {error}") from None
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port that ``/metrics`` is shown on, if it is."""
+        return None if self.metrics_listen is None else _address(self.metrics_listen)
 
 
 def load(environ: Mapping[str, str] = os.environ, **flags: Any) -> Settings:

@@ -116,6 +116,7 @@ class Trace:
     decision: Decision | None = None
     outcome: CallOutcome = "upstream_error"
     why: str | None = None
+    code: str | None = None
     response_size: int = 0
     stopped: bool = False
     begun: float = field(default_factory=monotonic)

@@ -58,6 +58,11 @@ class Vigil:
         self._watched: set[Watched] = set()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def watched(self) -> int:
+        """How many are watched."""
+        return len(self._watched)
+
     def begin(self, watched: Watched) -> Watched:
         """Watch it, until ``end``."""
         self._watched.add(watched)

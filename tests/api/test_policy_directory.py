@@ -11,7 +11,6 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-import httpx2
 import pytest
 from sqlalchemy.orm import Session as Db
 
@@ -19,10 +18,11 @@ from mcpctl.api.control_plane import ControlPlane
 from mcpctl.errors import Forbidden, InvalidPolicy
 from mcpctl.policy import files
 from mcpctl.policy.files import PolicyFiles
-from mcpctl.server import metrics
-from mcpctl.services.metrics import REGISTRY
+from mcpctl.server.metrics import series
+from mcpctl.services.metrics import POLICY_RELOADS, SHADOW_DECISIONS
 from mcpctl.store.database import Database
 from tests import serving
+from tests.scrapes import Scrape
 from tests.serving import Served, made
 
 LINE = "p, User:alice, view, users, *, allow\n"
@@ -85,15 +85,15 @@ def test_a_bad_edit_leaves_the_last_good_policy_in_force_and_says_so_everywhere(
 ) -> None:
     (policy_directory / "alice.csv").write_text(LINE)
     until(lambda: may(alice, "view", "users"))
-    counted = REGISTRY.get_sample_value("mcpctl_policy_reloads_total", {"result": "refused"}) or 0.0
+    counted = POLICY_RELOADS.value("refused")
     (policy_directory / "alice.csv").write_text("p, User:alice, veiw, users, *, allow\n")
     until(lambda: alice.nobody.get("//readyz").json().get("policy") == "last-good")
     assert may(alice, "view", "users"), "the last good one is in force"
     assert {"status": "ready", "policy": "last-good"} == alice.nobody.get("//readyz").json()
     assert "alice.csv:1" in alice.admin.get("//readyz").json()["reason"]
     assert "alice.csv:1: unknown role 'veiw'" in caplog.text
-    until(lambda: REGISTRY.get_sample_value("mcpctl_policy_reloads_total", {"result": "refused"}) == counted + 1)
-    assert 0.0 == REGISTRY.get_sample_value("mcpctl_policy_files_current")
+    until(lambda: POLICY_RELOADS.value("refused") == counted + 1)
+    assert 0.0 == Scrape.of(series(alice.control)).value("mcpctl_policy_files_current")
 
     def refusals() -> list[dict[str, Any]]:
         rows = made(alice.admin.get("/audit?limit=50"), 200)["items"]
@@ -105,7 +105,7 @@ def test_a_bad_edit_leaves_the_last_good_policy_in_force_and_says_so_everywhere(
     (policy_directory / "alice.csv").write_text(NARROWER)
     until(lambda: may(alice, "view", "groups"))
     until(lambda: {"status": "ready", "policy": "current"} == alice.nobody.get("//readyz").json())
-    assert 1.0 == REGISTRY.get_sample_value("mcpctl_policy_files_current")
+    assert 1.0 == Scrape.of(series(alice.control)).value("mcpctl_policy_files_current")
 
 
 def test_a_file_that_is_written_slowly_is_never_in_force_by_half(alice: Served, policy_directory: Path) -> None:
@@ -390,17 +390,8 @@ def test_a_candidate_is_asked_what_was_asked_and_enforces_nothing(
         (row["subject"], row["action"], row["allowed"]) for row in rows
     }
     assert {"admin", "bob"} == {row["name"] for row in rows}, "AuthZEN is asked by whoever enforces"
-    assert 1 <= (REGISTRY.get_sample_value("mcpctl_shadow_decisions_total", {"difference": "gained"}) or 0)
-    assert 1 <= (REGISTRY.get_sample_value("mcpctl_shadow_decisions_total", {"difference": "lost"}) or 0)
+    assert 1 <= SHADOW_DECISIONS.value("gained")
+    assert 1 <= SHADOW_DECISIONS.value("lost")
     own = [row for row in made(alice.get("/audit?limit=50"), 200)["items"] if row["outcome"] == "shadow"]
     assert [] == own, "what a candidate says of somebody is for those who try it"
     control.shadow = None
-
-
-@pytest.mark.anyio
-async def test_what_is_counted_is_shown() -> None:
-    transport = httpx2.ASGITransport(metrics.app())
-    async with httpx2.AsyncClient(transport=transport, base_url="http://metrics") as http:
-        answer = await http.get("/metrics")
-    assert 200 == answer.status_code
-    assert "mcpctl_policy_files_current" in answer.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import socket
 import threading
@@ -10,10 +11,14 @@ from contextlib import suppress
 
 
 class Relay:
-    """Passes bytes on to a port of this machine, until it is cut or stalled."""
+    """Passes bytes on to a port of this machine, until it is cut or stalled.
 
-    def __init__(self, port: int) -> None:
-        self._to = port
+    Of several ports each connection gets the next one that takes it, as a balancer below HTTP does it.
+    """
+
+    def __init__(self, *ports: int) -> None:
+        self._to = itertools.cycle(ports)
+        self._ports = len(ports)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._pairs: set[socket.socket] = set()
@@ -81,9 +86,8 @@ class Relay:
                 inner.close()
                 continue
             self.connections += 1
-            try:
-                outer = socket.create_connection(("127.0.0.1", self._to))
-            except OSError:
+            outer = self._connected()
+            if outer is None:
                 inner.close()
                 continue
             with self._lock:
@@ -91,6 +95,12 @@ class Relay:
             asked = bytearray()
             threading.Thread(target=self._pump, args=(inner, outer, asked, True), daemon=True).start()
             threading.Thread(target=self._pump, args=(outer, inner, asked, False), daemon=True).start()
+
+    def _connected(self) -> socket.socket | None:
+        for port in itertools.islice(self._to, self._ports):
+            with suppress(OSError):
+                return socket.create_connection(("127.0.0.1", port))
+        return None
 
     def _pump(self, source: socket.socket, sink: socket.socket, asked: bytearray, asks: bool) -> None:
         late: queue.Queue[tuple[float, bytes] | None] = queue.Queue()

@@ -121,7 +121,7 @@ async def _app(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
 
 @pytest.mark.anyio
 async def test_an_idle_connection_is_kept_while_it_is_used_and_ended_when_it_is_not() -> None:
-    listener = Listener(_app, "127.0.0.1", 0, HttpProtocol)
+    listener = Listener(_app, "127.0.0.1", 0, http=HttpProtocol)
     listener.config.timeout_keep_alive = 1
     serving = asyncio.create_task(listener.serve_until_stopped())
     for _ in range(1000):

@@ -246,7 +246,7 @@ def _error(body: dict[str, Any], code: int, status: int) -> Response:
 @contextmanager
 def served(app: ASGIApp, http: type[asyncio.Protocol] = HttpProtocol) -> Iterator[str]:
     """Serve ``app`` with a real uvicorn in a thread of its own; yields its base URL."""
-    listener = Listener(app, "127.0.0.1", 0, http)
+    listener = Listener(app, "127.0.0.1", 0, http=http)
     thread = threading.Thread(target=lambda: asyncio.run(listener.serve_until_stopped()), daemon=True)
     thread.start()
     try:

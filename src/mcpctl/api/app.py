@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
-from ulid import ULID
 
 from mcpctl.api import (
     access,
@@ -25,13 +24,12 @@ from mcpctl.api import (
     gateway_routes,
     openapi,
     people_routes,
-    problems,
     rbac_routes,
     secret_routes,
     token_routes,
 )
 from mcpctl.api.control_plane import ControlPlane
-from mcpctl.api.dispatch import endpoint
+from mcpctl.api.dispatch import endpoint, refused_outside
 from mcpctl.api.operations import Call, Operation, Unguarded
 from mcpctl.errors import MethodNotAllowed, NotFound, Problem, Unauthenticated, Unavailable, WrongHost
 from mcpctl.policy.decision import decide
@@ -51,7 +49,7 @@ async def readyz(control: ControlPlane, request: Request, call: Call) -> Respons
     """
     try:
         await to_thread.run_sync(ping, control.database)
-        ready = control.feed.fresh and not control.draining and not control.behind
+        ready = control.seems_ready
     except Problem:
         ready = False
     if not ready:
@@ -148,8 +146,9 @@ async def _nothing_here(request: Request, _error: Exception) -> Response:
     methods = sorted({operation.method for operation in OPERATIONS if _PATHS[operation.path].match(path)})
     if methods:
         allowed = ", ".join(methods)
-        return problems.answer(MethodNotAllowed(f"this path takes {allowed}", headers={"Allow": allowed}), str(ULID()))
-    return problems.answer(NotFound("there is nothing at this path; see /openapi.json"), str(ULID()))
+        wrong = MethodNotAllowed(f"this path takes {allowed}", headers={"Allow": allowed})
+        return refused_outside(request.scope["headers"], wrong)
+    return refused_outside(request.scope["headers"], NotFound("there is nothing at this path; see /openapi.json"))
 
 
 class HostCheck:
@@ -165,7 +164,7 @@ class HostCheck:
         if scope["type"] == "http" and self.allowed:
             hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
             if len(hosts) != 1 or _without_port(hosts[0]) not in self.allowed:
-                refusal = problems.answer(WrongHost("this server does not answer for that host"), str(ULID()))
+                refusal = refused_outside(scope["headers"], WrongHost("this server does not answer for that host"))
                 await refusal(scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -21,7 +21,7 @@ from mcpctl.services.policy_directory import CANDIDATE, PolicyDirectory
 from mcpctl.services.policy_feed import PolicyFeed
 from mcpctl.services.principals import PrincipalCache
 from mcpctl.services.shadow import Shadow
-from mcpctl.services.throttle import FailureThrottle
+from mcpctl.services.throttle import CHANNEL, FailureThrottle
 from mcpctl.store import revisions
 from mcpctl.store.database import Database
 from mcpctl.store.migrate import migrate
@@ -33,7 +33,13 @@ Told = TypeVar("Told")
 
 @dataclass
 class ControlPlane:
-    """What the routes work with. The policy files are published by one assignment to ``policy``."""
+    """What the routes work with. The policy files are published by one assignment to ``policy``.
+
+    Attributes:
+        leaving: this process is about to end: it is not ready for more, and still serves what comes.
+        draining: streams without an end are to end now.
+        watchers: open streams of ``/api/v1/watch``.
+    """
 
     database: Database
     policy: PolicyFiles
@@ -48,7 +54,9 @@ class ControlPlane:
     failed_logins: FailureThrottle = field(default_factory=lambda: FailureThrottle("login"))
     failed_bearers: FailureThrottle = field(default_factory=lambda: FailureThrottle("bearer", free=30))
     asked_about: AskedAbout = field(default_factory=AskedAbout)
+    leaving: bool = False
     draining: bool = False
+    watchers: int = 0
     directory: PolicyDirectory | None = None
     shadow: Shadow | None = None
     shadow_directory: PolicyDirectory | None = None
@@ -59,6 +67,7 @@ class ControlPlane:
         self.last_used = LastUsed(self.database)
         self.feed.subscribe(self.principals.supersede)
         self.feed.subscribe(self._compare_files)
+        self.feed.hear(CHANNEL, lambda said: self.failed_logins.heard(said))
 
     @classmethod
     def prepare(
@@ -130,14 +139,17 @@ class ControlPlane:
         except BaseException:
             self.policy = before
             raise
-        metrics.POLICY_RELOADS.labels("adopted").inc()
-        metrics.POLICY_CURRENT.set(1)
+        metrics.POLICY_RELOADS.add("adopted")
 
     def refuse(self, findings: InvalidPolicy) -> None:
         """Say that changed policy files are not in force."""
-        metrics.POLICY_RELOADS.labels("refused").inc()
-        metrics.POLICY_CURRENT.set(0)
+        metrics.POLICY_RELOADS.add("refused")
         bootstrap.refuse_policy(self.database, findings)
+
+    @property
+    def seems_ready(self) -> bool:
+        """Whether requests can be served, as far as that is known without asking the database."""
+        return self.feed.fresh and not self.leaving and not self.draining and not self.behind
 
     def require_current_files(self, in_force: str | None = None) -> None:
         """Go on only if this process decides by the policy files that are in force.

@@ -6,12 +6,11 @@ refusal is audited after its transaction has rolled back.
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from random import Random
+from time import perf_counter
 from typing import Any, Final
 
 from anyio import to_thread
@@ -19,25 +18,22 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Db
 from starlette.requests import Request
 from starlette.responses import Response
-from ulid import ULID
 
-from mcpctl.api import access, bodies, problems
+from mcpctl import request_ids
+from mcpctl.api import access, bodies, caught_up, problems
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.operations import Call, Guarded, Operation, Unguarded
-from mcpctl.errors import Forbidden, InvalidInput, LastAdmin, MalformedBody, NotFound, Problem, WrongPassword
+from mcpctl.errors import CeilingExceeded, Forbidden, InvalidInput, LastAdmin, MalformedBody, NotFound, Problem, WrongPassword
+from mcpctl.metrics import OTHER
 from mcpctl.policy.decision import Decision, decide
 from mcpctl.policy.files import PolicyFiles
-from mcpctl.services import audit
+from mcpctl.services import audit, metrics
 from mcpctl.services.principals import Principal, authenticate
 from mcpctl.services.reading import Reading
 from mcpctl.services.shadow import Asked
 from mcpctl.services.work import Work, require
 from mcpctl.store import revisions
 
-logger = logging.getLogger(__name__)
-
-_CHANCE: Final = Random()  # noqa: S311 - tells requests apart and opens nothing; the system's own costs ten times as much
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ANY_REQUEST_ID = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 _ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 """Headers of every answer; no operation sets them itself."""
@@ -52,17 +48,22 @@ def endpoint(control: ControlPlane, operation: Operation) -> Endpoint:
     """The Starlette endpoint of ``operation``."""
 
     async def run(request: Request) -> Response:
+        begun = perf_counter()
         given = bodies.header(request, b"x-request-id")
-        request_id = given if given and _REQUEST_ID.fullmatch(given) else f"{_CHANCE.getrandbits(128):032x}"
+        request_id = request_ids.begin(given, bodies.header(request, b"traceparent"))
         # The log and the audit know it by ours then.
         echoed = given if operation.standard == "authzen" and _ANY_REQUEST_ID.fullmatch(given) else request_id
         try:
             response = await _run(control, operation, request, request_id)
         except Problem as problem:
             response = problems.answer(_as_standard(operation, problem), request_id)
+            if isinstance(problem, CeilingExceeded):
+                metrics.CEILING_REFUSALS.add(operation.operation_id)
         except Exception as error:  # the one place where an unforeseen fault becomes an answer, and never an allow
             response = problems.unforeseen(error, request_id)
         response.raw_headers += ((b"x-request-id", echoed.encode()), *_ALWAYS)
+        metrics.REQUESTS.add(operation.path, operation.method, str(response.status_code))
+        metrics.DURATIONS.observe(perf_counter() - begun, operation.path, operation.method)
         return response
 
     return run
@@ -79,6 +80,7 @@ async def _run(control: ControlPlane, operation: Operation, request: Request, re
     if isinstance(operation.guard, Unguarded):
         call = await _read_call(control, operation, request, source, request_id)
         return await _answered(operation, operation.do(control, request, call))
+    await caught_up.wait(control, bodies.header(request, caught_up.MIN_REVISION))
     control.require_current_files()
     # Known before a byte of the body is read.
     bearer = access.bearer_of(request) if operation.standard != "oauth" else access.client_of(request)
@@ -125,7 +127,9 @@ def _write(control: ControlPlane, operation: Operation, bearer: str, _remembered
                 _also_ask(control, work.decision)
         answer = operation.do(work, call)
         transaction.session.flush()
-        return _answer(operation, answer)
+        response = _answer(operation, answer)
+    response.raw_headers.append((caught_up.REVISION, str(transaction.revision).encode()))
+    return response
 
 
 def _also_ask(control: ControlPlane, decision: Decision) -> None:
@@ -227,6 +231,11 @@ def _answer(operation: Operation, answer: Any) -> Response:
     return Response(operation.answer_adapter.dump_json(answer, by_alias=True), operation.status, media_type="application/json")
 
 
-async def not_found(_request: Request, _error: Exception) -> Response:
-    """The answer to a path that no operation has."""
-    return problems.answer(NotFound("there is nothing at this path; see /openapi.json"), str(ULID()))
+def refused_outside(headers: Sequence[tuple[bytes, bytes]], problem: Problem) -> Response:
+    """The answer to a request that belongs to no operation, by its raw headers."""
+    given = dict(headers)
+    request_id = request_ids.begin(*(given.get(name, b"").decode("latin-1") for name in (b"x-request-id", b"traceparent")))
+    response = problems.answer(problem, request_id)
+    response.raw_headers += ((b"x-request-id", request_id.encode()), *_ALWAYS)
+    metrics.REQUESTS.add(metrics.UNMATCHED, OTHER, str(problem.status))
+    return response

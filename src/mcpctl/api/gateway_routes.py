@@ -53,6 +53,7 @@ async def _events(control: ControlPlane, bearer: str, principal: Principal, sour
         loop.call_soon_threadsafe(note, heard, topics)
 
     unsubscribe = control.feed.subscribe(hear)
+    control.watchers += 1
     try:
         number = control.feed.revision
         yield _event(number, None)
@@ -76,6 +77,7 @@ async def _events(control: ControlPlane, bearer: str, principal: Principal, sour
             elapsed = int((monotonic() - begun) * 1000)
             yield _event(number, (told if len(told) <= MOST_TOPICS else ["*"]) if names_subjects else None, elapsed)
     finally:
+        control.watchers -= 1
         unsubscribe()
 
 

@@ -49,6 +49,11 @@ _NAMED = {"users": USER_PATTERN, "members": USER_PATTERN, "sessions": None}
 
 _CHALLENGE = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}, "description": "RFC 9110, RFC 6750"}}
 _REQUEST_ID = {"X-Request-Id": {"required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 64}}}
+_REVISION = {"Mcpctl-Revision": {"required": True, "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"}}}
+_ABOUT = (
+    "Authorization service and control plane for MCP servers. Any request may have the header Mcpctl-Min-Revision with the "
+    "Mcpctl-Revision of an earlier answer: a replica that has not heard of that revision catches up first, or answers 503."
+)
 _ANY_REQUEST_ID = {"X-Request-Id": {"required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 255}}}
 """AuthZEN gives back whatever was sent."""
 _WORDS = {
@@ -80,7 +85,7 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
         "info": {
             "title": "mcpctl",
             "version": version,
-            "description": "Authorization service and control plane for MCP servers.",
+            "description": _ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -168,7 +173,8 @@ def _link(target: Operation, parameter: str, expression: str) -> dict[str, Any]:
 
 def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     request_id = _REQUEST_ID if operation.standard != "authzen" else _ANY_REQUEST_ID
-    success: dict[str, Any] = {"description": "done", "headers": request_id}
+    made = _REVISION if operation.kind == "write" else {}
+    success: dict[str, Any] = {"description": "done", "headers": request_id | made}
     if operation.answer_adapter is not None:
         schema = _schema(operation.answer_adapter, schemas, "serialization")
         success["content"] = {"application/json": {"schema": schema}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from time import time
@@ -17,11 +18,12 @@ from mcpctl.api import naming
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.api.naming import ListQuery
 from mcpctl.api.operations import Call, Decided, Filtered, Guarded, Operation, Unguarded
-from mcpctl.errors import Forbidden, WrongPassword
+from mcpctl.errors import Forbidden, StoreUnavailable, WrongPassword
 from mcpctl.policy.decision import decide
 from mcpctl.services import audit, groups, passwords, sessions, users
 from mcpctl.services.principals import Principal
 from mcpctl.services.reading import Reading, page
+from mcpctl.services.throttle import CHANNEL
 from mcpctl.services.work import Work
 from mcpctl.store.schema import Group, Session, User
 from mcpctl.wire import people as wire
@@ -47,6 +49,8 @@ async def _slowed(
         return await to_thread.run_sync(partial(check, *args))
     except WrongPassword:
         control.failed_logins.failed(*keys)
+        with suppress(StoreUnavailable):  # it is counted here in any case
+            await to_thread.run_sync(control.database.tell_others, CHANNEL, control.failed_logins.telling(*keys))
         raise
     finally:
         control.failed_logins.end_waiting(source)

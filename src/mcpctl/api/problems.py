@@ -8,6 +8,7 @@ import logging
 from starlette.responses import Response
 
 from mcpctl.errors import InvalidCredential, Problem, Unauthenticated
+from mcpctl.services import metrics
 from mcpctl.services.token_secret import without_bearers
 
 logger = logging.getLogger(__name__)
@@ -17,6 +18,7 @@ MEDIA_TYPE = "application/problem+json"
 
 def answer(problem: Problem, request_id: str) -> Response:
     """The answer that says this problem."""
+    metrics.REFUSALS.add(problem.code)
     headers = dict(problem.headers)
     if isinstance(problem, InvalidCredential):
         headers["WWW-Authenticate"] = 'Bearer realm="mcpctl", error="invalid_token"'

@@ -23,6 +23,8 @@ CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 30.0
 ATTEMPTS: Final = 3
 """How often a GET is made before a failed connection or a 503 counts."""
+LONGEST_REVISION: Final = 18
+"""Digits of a revision at most."""
 PAGE: Final = 1000
 """How many items are asked for at once; the most the control plane gives."""
 
@@ -74,6 +76,7 @@ class ControlPlane:
         self.server = server
         self._token = token
         self._seconds = answer_seconds
+        self._seen = 0
         self._opened: httpx2.Client | None = None
 
     def __enter__(self) -> ControlPlane:
@@ -162,11 +165,14 @@ class ControlPlane:
 
         content = None if body is None else json.dumps(body).encode()
         headers = {"accept": "application/json"} | ({"content-type": "application/json"} if content else {})
+        if self._seen:  # behind one address there may be several replicas: none is to answer by what was before
+            headers["mcpctl-min-revision"] = str(self._seen)
         asked = {key: value for key, value in (query or {}).items() if value is not None}
         try:
             answer = self._client().request(method, self.server + path, params=asked, content=content, headers=headers)
         except httpx2.HTTPError as error:
             raise _no_answer(self.server, error, method, self._seconds) from error
+        self._note_revision(answer.headers.get("mcpctl-revision", ""))
         if answer.is_success and not answer.content:
             return None
         if not answer.is_success:
@@ -179,6 +185,10 @@ class ControlPlane:
         if not isinstance(found, dict):
             raise self._not_ours("the answer is not a JSON object")
         return Members(found, self.server)
+
+    def _note_revision(self, made: str) -> None:
+        if made.isascii() and made.isdecimal() and len(made) <= LONGEST_REVISION:
+            self._seen = max(self._seen, int(made))
 
     def _client(self) -> httpx2.Client:
         if self._opened is None:

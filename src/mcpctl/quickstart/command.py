@@ -7,29 +7,33 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from ipaddress import ip_address
+from itertools import chain
 from pathlib import Path
 
 import platformdirs
 import rich_click as click
 from anyio import to_thread
 
+from mcpctl import metrics
 from mcpctl.api.app import build_app
 from mcpctl.client import server_files
 from mcpctl.client.server_files import Imported
 from mcpctl.demo import time_server
 from mcpctl.errors import InvalidSetting
+from mcpctl.metrics import Series
 from mcpctl.quickstart.screen import DecisionLines, connection_lines
 from mcpctl.quickstart.seed import PROJECT, seed
 from mcpctl.server import logs
+from mcpctl.server import metrics as server_metrics
 from mcpctl.server.command import drain, prepare, private_directory, private_file
 from mcpctl.server.listener import Listener, run, run_until_signalled
 from mcpctl.server.settings import ServerSettings, load
 from mcpctl.services.passwords import generate
 from mcpctl.shipped import shipped
-from mcplocal import serve
+from mcplocal import metrics_page, serve
 from mcplocal import settings as gateway_settings
 
 
@@ -73,10 +77,10 @@ def quickstart(
     _take(directory)
     policies = _policies(directory)
     settings = load({"listen": listen, "data_dir": directory, "policy_dir": policies})
-    for address in (listen, gateway_listen):
+    for address in (listen, gateway_listen, *([settings.metrics_listen] if settings.metrics_listen else [])):
         _require_loopback(address, allow_remote=allow_remote)
     imported = server_files.read(import_file) if import_file else []
-    logs.configure(settings.log_format, logging.WARNING)
+    logs.configure("text" if settings.log_format == "auto" else settings.log_format, logging.WARNING)
     run(_run(settings, directory, gateway_listen, imported, allow_remote=allow_remote, as_json=as_json))
 
 
@@ -92,17 +96,21 @@ async def _run(
     hosts = settings.allowed_hosts or (() if allow_remote else ("127.0.0.1", "localhost", "[::1]"))
     password = _admin_password(settings, directory)
     control = prepare(settings.model_copy(update={"admin_password": password, "allowed_hosts": hosts}))
-    control_plane = Listener(build_app(control), *settings.address)
+    control_plane = Listener(build_app(control), *settings.address, settings.client_seconds)
     time = Listener(time_server.build_app(), "127.0.0.1", 0)
+    shown: list[Callable[[], Iterable[Series]]] = [partial(server_metrics.series, control)]
+    showing = []
+    if settings.metrics_address is not None:  # of both programs, as they are one process
+        app = metrics.app(lambda: chain.from_iterable(each() for each in shown))
+        showing = [Listener(app, *settings.metrics_address, settings.client_seconds)]
 
     async def gateway() -> Sequence[Listener]:
         seeded = await to_thread.run_sync(seed, control_plane.address, password, directory, f"{time.address}/mcp", imported)
-        app = serve.build_app(
-            _gateway_settings(gateway_listen, control_plane.address, directory, imported, hosts, seeded.credential_file),
-            on_decision=DecisionLines(quiet=as_json),
-        )
+        own = _gateway_settings(gateway_listen, control_plane.address, directory, imported, hosts, seeded.credential_file)
+        app = serve.build_app(own, on_decision=DecisionLines(quiet=as_json))
         draining.append(app.state.gateway.drain)  # known only now
-        listener = Listener(app, *_address(gateway_listen), serve.http_protocol(app))
+        shown.append(partial(metrics_page.series, app.state.gateway))
+        listener = Listener(app, *_address(gateway_listen), http=serve.http_protocol(app))
         if as_json:
             line = {
                 "controlPlane": control_plane.address,
@@ -125,7 +133,7 @@ async def _run(
 
     # Said once everything answers, so that whoever reads it can connect at once.
     ready = partial(_say, screen)
-    await run_until_signalled([control_plane, time], lambda: drain(control), gateway, ready, drain_gateway)
+    await run_until_signalled([control_plane, time, *showing], lambda: drain(control), gateway, ready, drain_gateway)
 
 
 def _say(lines: Sequence[str]) -> None:

@@ -30,7 +30,11 @@ logger = structlog.get_logger(__name__)
     "--policy-dir", type=click.Path(path_type=Path), help="Directory of model.conf and *.csv.  [default: the shipped one]"
 )
 @click.option("--config-file", type=click.Path(path_type=Path), help="TOML file with settings.")
-@click.option("--log-format", type=click.Choice(["json", "text"]), help="Form of the log.  [default: text]")
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "text"]),
+    help="Form of the log: auto is text on a terminal and JSON elsewhere.  [default: auto]",
+)
 def server(config_file: Path | None, **flags: object) -> None:
     """Run the control plane.
 
@@ -46,9 +50,9 @@ def server(config_file: Path | None, **flags: object) -> None:
 
 async def _serve(settings: ServerSettings) -> None:
     control = prepare(settings)
-    listeners = [Listener(build_app(control), *settings.address)]
+    listeners = [Listener(build_app(control), *settings.address, settings.client_seconds)]
     if settings.metrics_address is not None:
-        listeners.append(Listener(metrics.app(), *settings.metrics_address))
+        listeners.append(Listener(metrics.app(control), *settings.metrics_address, settings.client_seconds))
 
     def ready() -> None:
         """Say so only now: whoever waits for the line connects at once, and a bound socket takes nobody yet."""
@@ -57,7 +61,11 @@ async def _serve(settings: ServerSettings) -> None:
         logger.info("listening", address=listeners[0].address, database=control.database.url.get_backend_name())
         collect_rarely()
 
-    await run_until_signalled(listeners, lambda: drain(control), ready=ready)
+    def leave() -> None:
+        logger.info("draining: what is under way is finished, and nobody more is served", seconds=settings.drain_seconds)
+        control.leaving = True
+
+    await run_until_signalled(listeners, lambda: drain(control), ready=ready, leave=leave, delay=settings.drain_seconds)
 
 
 def prepare(settings: ServerSettings) -> ControlPlane:

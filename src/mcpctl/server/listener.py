@@ -6,17 +6,20 @@ import asyncio
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EADDRINUSE
 from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from mcpctl import slow_clients
 from mcpctl.errors import InvalidSetting
-from mcpctl.http_protocol import HttpProtocol
 
 DRAIN_SECONDS: Final = 10
+"""Seconds that requests under way have once no more connections are taken."""
+
+PATIENCE: Final = 30.0
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -33,8 +36,17 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 class Listener(uvicorn.Server):
     """One application on one address. Signals are taken by ``run_until_signalled``, for all listeners of a process at once."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int, http: type[asyncio.Protocol] = HttpProtocol) -> None:
-        """Bind now, so the port is known and a taken one is said at once; speak ``http``.
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, patience: float = PATIENCE, http: type[asyncio.Protocol] | None = None
+    ) -> None:
+        """Bind now, so the port is known and a taken one is said at once.
+
+        Args:
+            app: what is served.
+            host: where.
+            port: where; 0 is any that is free.
+            patience: seconds a client may take to send one request, or go without taking any of an answer.
+            http: what speaks HTTP, if it is to be another one.
 
         Raises:
             InvalidSetting: the address cannot be bound.
@@ -42,7 +54,7 @@ class Listener(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=http,
+                http=http or slow_clients.protocol(patience),
                 log_config=None,
                 access_log=False,
                 lifespan="on",
@@ -82,6 +94,8 @@ async def run_until_signalled(
     then: Callable[[], Awaitable[Sequence[Listener]]] | None = None,
     ready: Callable[[], None] = lambda: None,
     drain_later: Callable[[], None] = lambda: None,
+    leave: Callable[[], None] = lambda: None,
+    delay: float = 0.0,
 ) -> None:
     """Serve with all ``listeners`` until SIGTERM or SIGINT; then ``drain`` says so to long answers, and all of them end.
 
@@ -92,15 +106,17 @@ async def run_until_signalled(
         drain: called once, before ``listeners`` are told to stop.
         then: called when all of them answer, for listeners that need these.
         ready: called when these answer too.
+        leave: called once at the signal: there is to be no more, but what comes all the same is still served for ``delay``.
+        delay: seconds between that and all else, so that whoever balances hears of it.
         drain_later: called once, before the listeners of ``then`` are told to stop. They end first, as they need the others.
 
     Raises:
         RuntimeError: an application did not start; and whatever ``then`` raises.
     """
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    loop, stopped, hurry = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     everyone = list(listeners)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _on_signal, stopped, everyone)
+        loop.add_signal_handler(number, _on_signal, stopped, hurry, everyone)
     running = [asyncio.create_task(listener.serve_until_stopped()) for listener in listeners]
     try:
         await _until_started(everyone, running, stopped)
@@ -114,6 +130,10 @@ async def run_until_signalled(
         waiting = asyncio.create_task(stopped.wait())
         await asyncio.wait([waiting, *running], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
+        if stopped.is_set():
+            leave()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(hurry.wait(), delay)
     finally:
         first = len(listeners)
         for say, ending, tasks in (
@@ -133,9 +153,11 @@ async def run_until_signalled(
             raise result
 
 
-def _on_signal(stopped: asyncio.Event, listeners: Sequence[Listener]) -> None:
-    for listener in listeners:
-        listener.force_exit = stopped.is_set()
+def _on_signal(stopped: asyncio.Event, hurry: asyncio.Event, listeners: Sequence[Listener]) -> None:
+    if stopped.is_set():
+        hurry.set()
+        for listener in listeners:
+            listener.force_exit = True
     stopped.set()
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import structlog
 
+from mcpctl import request_ids
+
 _SECRET = re.compile(r"mcpctl_(pat|ses)_[0-9A-Za-z]+")
 
 
@@ -21,19 +23,21 @@ def mask(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Muta
     return event
 
 
-def configure(form: Literal["json", "text"], level: int = logging.INFO) -> None:
-    """Send the standard library's log and structlog's through one pipe."""
+def configure(form: Literal["auto", "json", "text"], level: int = logging.INFO) -> None:
+    """Send the standard library's log and structlog's through one pipe: ``auto`` is text on a terminal and JSON elsewhere."""
+    json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        request_ids.add_to_log,
         mask,
     ]
     last: Any = (
         structlog.processors.JSONRenderer()
-        if form == "json"
+        if json
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
     structlog.configure(

@@ -12,7 +12,7 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mcpctl.errors import FieldError, InvalidInput, InvalidSetting, nearest
-from mcpctl.services.lifetimes import duration
+from mcpctl.services.lifetimes import duration, grace
 from mcpctl.settings import PREFIX, SETTINGS, check_environment
 from mcpctl.shipped import shipped
 
@@ -27,6 +27,14 @@ def _listen(text: str) -> str:
 def _span(text: str) -> str:
     try:
         duration(text, "value")
+    except InvalidInput as error:
+        raise ValueError(error.errors[0].message) from None
+    return text
+
+
+def _span_or_none(text: str) -> str:
+    try:
+        grace(text, "value")
     except InvalidInput as error:
         raise ValueError(error.errors[0].message) from None
     return text
@@ -52,9 +60,11 @@ class ServerSettings(BaseModel):
     allowed_hosts: tuple[str, ...] = ()
     max_body_bytes: Annotated[int, Field(ge=1024, le=104_857_600)] = 1_048_576
     session_ttl: Annotated[str, AfterValidator(_span)] = "12h"
+    client_timeout: Annotated[str, AfterValidator(_span)] = "30s"
+    drain_delay: Annotated[str, AfterValidator(_span_or_none)] = "0s"
     shadow_policy_dir: Path | None = None
     metrics_listen: Annotated[str, AfterValidator(_listen)] | None = None
-    log_format: Literal["json", "text"] = "text"
+    log_format: Literal["auto", "json", "text"] = "auto"
 
     _split = field_validator("trusted_proxies", "allowed_hosts", mode="before")(_words)
 
@@ -97,6 +107,16 @@ class ServerSettings(BaseModel):
     def session_seconds(self) -> float:
         """How long a log-in lasts."""
         return duration(self.session_ttl, "session_ttl").total_seconds()
+
+    @property
+    def client_seconds(self) -> float:
+        """How long a client may dawdle."""
+        return duration(self.client_timeout, "client_timeout").total_seconds()
+
+    @property
+    def drain_seconds(self) -> float:
+        """How long requests are served after SIGTERM while ``/readyz`` says no."""
+        return grace(self.drain_delay, "drain_delay").total_seconds()
 
 
 def load(flags: dict[str, Any], config_file: Path | None = None) -> ServerSettings:

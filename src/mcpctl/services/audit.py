@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session as Db
 from mcpctl.errors import FieldError, InvalidInput
 from mcpctl.policy.decision import Decision, decide
 from mcpctl.policy.vocabulary import OPERATIONS_RESOURCE, is_sha
-from mcpctl.services import lifetimes
+from mcpctl.services import lifetimes, metrics
 from mcpctl.services.principals import Principal
 from mcpctl.services.token_secret import without_bearers
 from mcpctl.store.schema import NAME, SUBJECT, AuditRow, User
@@ -120,6 +120,7 @@ def add_calls(db: Db, batch: gateway_wire.CallEvents, projects: frozenset[str] |
     ]
     if rows:
         db.execute(_INSERT, rows)
+        metrics.note_audit_rows(db, len(rows))
     return len(wanted)
 
 

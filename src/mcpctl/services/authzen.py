@@ -20,7 +20,7 @@ from mcpctl.policy.decision import Authority, could, decide
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.names import parse_subject
 from mcpctl.policy.vocabulary import ACTIONS, ANY, OPERATIONS, OPERATIONS_RESOURCE, PROJECT_OPERATIONS
-from mcpctl.services import answers, questions, rbac
+from mcpctl.services import answers, metrics, questions, rbac
 from mcpctl.services.everybody import KINDS, Kind
 from mcpctl.services.questions import Known, Until
 from mcpctl.store import policy_rules
@@ -131,6 +131,7 @@ def _decision(known: Known, asked: Asked) -> dict[str, Any]:
     if asked.subject is None or asked.words is None:
         return {"decision": False, "context": {"error": {"status": 400, "message": asked.wrong}}}
     decision = known.decide(asked.subject, *asked.words)
+    metrics.count_decision(decision)
     because = {"reason": decision.reason}
     if rule := decision.rule:
         because |= {"rule": str(rule), "origin": rule.origin}

@@ -38,6 +38,7 @@ class PolicyFeed:
         """Prepare; ``start`` begins to look."""
         self._database = database
         self._listeners: list[Listener] = []
+        self._channels: dict[str, Callable[[str], None]] = {}
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -47,7 +48,12 @@ class PolicyFeed:
     @property
     def fresh(self) -> bool:
         """Whether the revision was seen within the last second."""
-        return monotonic() - self._looked_at < FRESH_FOR
+        return self.age < FRESH_FOR
+
+    @property
+    def age(self) -> float:
+        """Seconds since the revision was last seen."""
+        return monotonic() - self._looked_at
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` for every revision from now on, in the thread that learned of it; returns how to stop."""
@@ -58,6 +64,10 @@ class PolicyFeed:
     def _unsubscribe(self, listener: Listener) -> None:
         with self._lock:
             self._listeners = [one for one in self._listeners if one is not listener]
+
+    def hear(self, channel: str, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with what is said on a channel of PostgreSQL, this process's own included. Before ``start``."""
+        self._channels[channel] = listener
 
     def start(self) -> None:
         """Look once, then keep looking in a thread of its own.
@@ -118,8 +128,8 @@ class PolicyFeed:
                 if connection is None:
                     self._stop.wait(LOOK_EVERY)
                 else:
-                    for _ in connection.notifies(timeout=LOOK_EVERY, stop_after=1):
-                        pass
+                    for said in connection.notifies(timeout=LOOK_EVERY, stop_after=1):
+                        self._pass_on(said)
             except (StoreUnavailable, psycopg.Error) as error:
                 logger.warning("the revision cannot be read: %s", error)
                 if connection is not None:
@@ -130,8 +140,16 @@ class PolicyFeed:
         if connection is not None:
             connection.close()
 
+    def _pass_on(self, said: psycopg.Notify) -> None:
+        if said.channel in self._channels:
+            try:
+                self._channels[said.channel](said.payload)
+            except Exception:  # whoever may speak on the channel must not end the following of revisions
+                logger.exception("what was said on %s could not be taken", said.channel)
+
     def _listen(self) -> psycopg.Connection:
         plain = self._database.url.set(drivername="postgresql").render_as_string(hide_password=False)
         connection = psycopg.connect(plain, autocommit=True, connect_timeout=2)
-        connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(revisions.CHANNEL)))
+        for channel in (revisions.CHANNEL, *self._channels):
+            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         return connection

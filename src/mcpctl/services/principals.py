@@ -145,6 +145,9 @@ class PrincipalCache:
         self._by_sha: OrderedDict[str, Principal] = OrderedDict()
         self._by_topic: dict[str, set[str]] = {}
 
+    def __len__(self) -> int:
+        return len(self._by_sha)
+
     def get(self, sha: str) -> Principal | None:
         """The principal of this bearer if it is known, current and not expired."""
         principal = self._by_sha.get(sha)

@@ -13,7 +13,7 @@ from mcpctl.policy import names, vocabulary
 from mcpctl.policy.decision import Authority, Decision, decide
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.vocabulary import OPERATIONS_RESOURCE
-from mcpctl.services import authorities
+from mcpctl.services import authorities, metrics
 from mcpctl.services.everybody import somebodies
 from mcpctl.services.principals import Principal
 from mcpctl.services.work import require
@@ -76,6 +76,7 @@ def own_verdict(asker: Principal, question: wire.Question, revision: int) -> byt
         InvalidInput: a word of it is not of the vocabulary.
     """
     decision = decide(asker.authority, *checked(question))
+    metrics.count_decision(decision)
     written: tuple[int, bytes] | None = decision.__dict__.get("written")
     if written is None or written[0] != revision:
         text = verdict(decision, revision).model_dump_json(by_alias=True).encode()
@@ -86,6 +87,7 @@ def own_verdict(asker: Principal, question: wire.Question, revision: int) -> byt
 def until_one(until: Until, answers: Iterable[Decision]) -> Iterator[Decision]:
     """All of ``answers``, or those up to and with the first no, or the first yes."""
     for answer in answers:
+        metrics.count_decision(answer)
         yield answer
         if until != "all" and answer.allowed is (until == "until_permit"):
             return

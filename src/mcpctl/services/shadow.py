@@ -62,7 +62,7 @@ class Shadow:
         try:
             self._asked.put_nowait(asked)
         except queue.Full:
-            metrics.SHADOW_DECISIONS.labels("dropped").inc()
+            metrics.SHADOW_DECISIONS.add("dropped")
 
     def _keep_answering(self) -> None:
         while (asked := self._asked.get()) is not None:
@@ -84,9 +84,9 @@ class Shadow:
                 return  # gone since
             answer = decide(authority, asked.action, asked.resource, asked.name)
         if answer.allowed == asked.allowed:
-            metrics.SHADOW_DECISIONS.labels("same").inc()
+            metrics.SHADOW_DECISIONS.add("same")
             return
-        metrics.SHADOW_DECISIONS.labels("gained" if answer else "lost").inc()
+        metrics.SHADOW_DECISIONS.add("gained" if answer else "lost")
         if (candidate.digest, asked) not in self._noted:
             if len(self._noted) >= REMEMBERED:
                 self._noted.clear()

@@ -19,7 +19,7 @@ from mcpctl.policy.bindings import Binding
 from mcpctl.policy.decision import Authority, Decision, decide
 from mcpctl.policy.files import PolicyFiles
 from mcpctl.policy.vocabulary import ANY, OPERATIONS_RESOURCE
-from mcpctl.services import audit
+from mcpctl.services import audit, metrics
 from mcpctl.services.keyring import Keyring
 from mcpctl.services.principals import Principal
 from mcpctl.store.database import WriteTransaction
@@ -146,6 +146,7 @@ def require(authority: Authority, action: str, resource: str, name: str = "*") -
         Forbidden: the answer is no. An existing and a missing thing answer the same.
     """
     decision = decide(authority, action, resource, name)
+    metrics.count_decision(decision)
     if decision:
         return decision
     _outside_does_not_exist(decision)

@@ -42,7 +42,7 @@ class WriteTransaction:
     """A transaction that can change an answer. ``touch`` names what it changes; committing then makes a new revision."""
 
     def __init__(self, session: Session, revision: int) -> None:
-        """Begin on a session that holds the write lock; ``revision`` is the one in force."""
+        """Begin on a session that holds the write lock; ``revision`` is the one in force, and once committed the one made."""
         self.session = session
         self.revision = revision
         self.topics: set[str] = set()
@@ -120,6 +120,7 @@ class Database:
             if transaction.topics:
                 number = revisions.advance(session, transaction.topics, notify=not self.is_sqlite)
             _commit(session, connection)
+            transaction.revision = number
             # Published before the next writer may begin, so listeners hear of revisions in order.
             if transaction.topics:
                 self._publish(number, frozenset(transaction.topics))
@@ -135,6 +136,17 @@ class Database:
             yield session
             session.flush()
             _commit(session, connection)
+
+    def tell_others(self, channel: str, message: str) -> None:
+        """Say something to every process that listens on ``channel``: on PostgreSQL, where there may be others.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        if self.is_sqlite:
+            return
+        with _translated(), self.engine.begin() as connection:
+            connection.execute(text("SELECT pg_notify(:channel, :message)"), {"channel": channel, "message": message})
 
     def _publish(self, number: int, topics: frozenset[str]) -> None:
         for listener in self._listeners:

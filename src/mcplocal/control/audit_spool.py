@@ -21,6 +21,7 @@ from ulid import ULID
 from mcpctl.errors import InvalidInput, Problem
 from mcplocal.control.control_plane import ControlPlane
 from mcplocal.json_text import NotJson, read
+from mcplocal.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +40,7 @@ ON_DISK: Final = 256 << 20
 class AuditSpool:
     """Takes events and sees to it that they arrive."""
 
-    def __init__(self, control_plane: ControlPlane, gateway: str, directory: Path) -> None:
+    def __init__(self, control_plane: ControlPlane, gateway: str, directory: Path, metrics: Metrics) -> None:
         """Keep what waits in ``directory``/audit."""
         self._control_plane = control_plane
         self._gateway = gateway
@@ -50,14 +51,30 @@ class AuditSpool:
         self._own_file = f"{ULID()}.jsonl"
         self._have_files = True
         self._dropped = 0
+        self._metrics = metrics
 
     def note(self, event: Event) -> None:
         """Take one event."""
         if len(self._waiting) >= IN_MEMORY:
             self._dropped += 1
+            self._metrics.audit_lost.add()
             return
         self._waiting.append(event)
         self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait in memory."""
+        return len(self._waiting)
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Bytes of those that wait on disk."""
+        found = 0
+        for file in self._files() if self._have_files else []:
+            with suppress(OSError):  # it has just been delivered
+                found += file.stat().st_size
+        return found
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -118,6 +135,7 @@ class AuditSpool:
             if not self._have_files:
                 log.warning("audit events wait on disk", why=problem.detail)
             return False
+        self._metrics.audit_delivered.add(amount=len(batch))
         return True
 
     def _keep(self, batch: Sequence[Event]) -> None:
@@ -126,6 +144,7 @@ class AuditSpool:
         files = self._files()
         while len(files) > 1 and sum(file.stat().st_size for file in files) > ON_DISK:
             oldest = files.pop(0)
+            self._metrics.audit_lost.add(amount=len(_events_of(oldest)))
             log.error("audit events were lost: no more room on disk", file=oldest.name, limit=ON_DISK)
             oldest.unlink(missing_ok=True)
 
@@ -138,6 +157,7 @@ class AuditSpool:
             if file.name == self._own_file and file.stat().st_size > ON_DISK // 16:
                 self._own_file = f"{ULID()}.jsonl"
         except OSError as error:
+            self._metrics.audit_lost.add(amount=len(batch))
             log.error("audit events were lost: they cannot be written", events=len(batch), error=str(error))
 
     def _files(self) -> list[Path]:

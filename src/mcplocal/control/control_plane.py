@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -13,6 +13,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from mcpctl.errors import Forbidden, InvalidInput, InvalidSetting, NotFound, Unauthenticated, Unreachable
+from mcpctl.request_ids import CURRENT
 from mcpctl.wire.gateway import Slices, Upstreams
 from mcpctl.wire.tokens import Introspection
 from mcplocal.event_stream import EventReader, EventTooLong
@@ -76,7 +77,11 @@ class Credential:
 
 
 class ControlPlane:
-    """Asks the control plane. Every method raises ``Unreachable`` when it gives no answer that can be used."""
+    """Asks the control plane. Every method raises ``Unreachable`` when it gives no answer that can be used.
+
+    Attributes:
+        at_least: says the newest revision heard of; an answer is of that one or a later one.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Nothing is connected until ``open``."""
@@ -84,6 +89,7 @@ class ControlPlane:
         self._connect_timeout = settings.connect_timeout
         self._credential = Credential(settings)
         self._http: aiohttp.ClientSession | None = None
+        self.at_least: Callable[[], int] = lambda: 0
 
     @property
     def bearer(self) -> str:
@@ -192,6 +198,10 @@ class ControlPlane:
         extra: dict[str, Any] = {"timeout": patience} if patience is not None else {}
         while True:
             headers = {"Authorization": f"Bearer {bearer if bearer is not None else self._credential.bearer}"}
+            if (seen := self.at_least()) > 0:  # it may be another replica than the one whose changes are followed
+                headers["Mcpctl-Min-Revision"] = str(seen)
+            if (current := CURRENT.get()) is not None:
+                headers["X-Request-Id"] = current
             if body is not None:
                 headers["Content-Type"] = "application/json"
             try:

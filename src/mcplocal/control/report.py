@@ -69,6 +69,11 @@ class Instances:
         return known.status if known is not None else None
 
     @property
+    def known(self) -> list[Instance]:
+        """Every server of which anything is known."""
+        return list(self._known.values())
+
+    @property
     def servers(self) -> list[str]:
         """The names of the servers of which anything is known."""
         return sorted(self._known)

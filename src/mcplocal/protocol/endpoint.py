@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from functools import partial
-from time import monotonic
+from time import monotonic, perf_counter
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -27,6 +27,7 @@ from mcplocal import wire
 from mcplocal.event_stream import KEEP_ALIVE, MEDIA_TYPE, write_event
 from mcplocal.gate import Caller
 from mcplocal.gateway import Gateway
+from mcplocal.metrics import Outcome
 from mcplocal.protocol import exchange, modern
 from mcplocal.protocol.answering import Answering, LongAnswers, status_of
 from mcplocal.protocol.asgi import AsgiRequest
@@ -65,7 +66,9 @@ class Endpoint:
         self._sessions = Sessions(settings.idle_timeout, settings.max_sessions, lambda s: gateway.pool.release(s.holder))
         self._most_subscriptions = settings.max_sessions
         self._subscriptions: Counter[str] = Counter()
-        self._slowdown = Slowdown()
+        self._metrics = gateway.metrics
+        self._metrics.sessions = self._sessions.__len__
+        self._slowdown = Slowdown(self._metrics.throttled.add)
         self._long_answers = LongAnswers()
         self._metadata = ResourceMetadata(settings)
 
@@ -75,17 +78,26 @@ class Endpoint:
 
     async def answer(self, request: Request) -> None:
         """Answer one request. Whatever goes wrong is an answer too."""
+        begun = perf_counter()
+        request.begin()
+        outcome: Outcome = "refused"
         try:
             await self._serve(request)
+            outcome = "answered"
         except Rejection as rejection:
+            self._metrics.rejected(rejection.code)
             await send_json(request, wire.HTTP_STATUS.get(rejection.code, 200), error_text(rejection))
         except Problem as problem:
+            self._metrics.refusals.add(problem.code)
             if isinstance(problem, InvalidCredential):
                 await self._slowdown.failed(request.source)
             await send_problem(request, problem, self._metadata)
         except Exception:
+            outcome = "failed"
             log.exception("a request could not be answered", request_id=request.id)
             await send_problem(request, Problem("the gateway made a mistake; its log has it under this request's id"))
+        if request.asked or outcome != "answered":
+            self._metrics.answered(request.asked, outcome, perf_counter() - begun)
 
     async def _serve(self, request: Request) -> None:
         if not self._addressed.is_host(request.headers.get("host", ())):
@@ -102,6 +114,7 @@ class Endpoint:
             raise MethodNotAllowed("send MCP messages with POST", headers={"Allow": "GET, POST, DELETE"})
         check_media(request)
         message = parse(await request.read_body(self._largest))
+        request.asked = message.method if message.kind == "request" else ""
         if modern.is_modern(message, request.headers):
             return await self._serve_modern(request, message, caller, renew)
         return await self._serve_legacy(request, message, caller, renew)
@@ -187,7 +200,8 @@ class Endpoint:
             session.listening()
         session.listening = end = listening.end
         try:
-            await self._stream(request, listening, None, b"")
+            with self._metrics.streaming("session"):
+                await self._stream(request, listening, None, b"")
         finally:
             session.used_at = monotonic()
             if session.listening == end:
@@ -202,7 +216,8 @@ class Endpoint:
         listening = Listening(self._gateway, caller, renew, partial(_push, request), wanted.changes)
         self._subscriptions[subject] += 1
         try:
-            await self._stream(request, listening, wanted.acknowledged, write_event(wanted.ended))
+            with self._metrics.streaming("subscription"):
+                await self._stream(request, listening, wanted.acknowledged, write_event(wanted.ended))
         finally:
             self._subscriptions[subject] -= 1
             self._subscriptions += Counter()  # without those that have none

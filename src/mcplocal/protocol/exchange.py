@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
+from mcpctl import request_ids
 from mcpctl.errors import (
     InvalidCredential,
     InvalidInput,
@@ -26,7 +27,6 @@ from mcplocal.json_text import write
 from mcplocal.protocol import modern
 from mcplocal.protocol.envelope import Rejection, error_text
 from mcplocal.protocol.resource_metadata import ResourceMetadata
-from mcplocal.ulids import new_ulid
 
 _COMMON: Final = b"cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: "
 _JSON_HEAD: Final = b"content-type: application/json\r\n" + _COMMON
@@ -43,10 +43,11 @@ class Request(ABC):
         project: the project in it; ``None`` at ``/mcp``.
         headers: all of them.
         source: the client's address.
-        id: for logs and audit.
+        id: for logs and audit, see ``mcpctl.request_ids``; known once it has begun.
+        asked: the method of its message, once that has been read.
     """
 
-    __slots__ = ("headers", "id", "method", "path", "project", "source")
+    __slots__ = ("asked", "headers", "id", "method", "path", "project", "source")
 
     def __init__(self, method: str, path: str, project: str | None, headers: modern.Headers, source: str) -> None:
         self.method = method
@@ -54,12 +55,17 @@ class Request(ABC):
         self.project = project
         self.headers = headers
         self.source = source
-        self.id = new_ulid()
+        self.id = ""
+        self.asked = ""
+
+    def begin(self) -> None:
+        """It is being answered, in this task."""
+        self.id = request_ids.begin(self.one("x-request-id"), self.one("traceparent"))
 
     def one(self, name: str) -> str | None:
         """The value of a header that stands once; ``None`` if it is absent or doubled."""
-        values = self.headers.get(name, ())
-        return values[0] if len(values) == 1 else None
+        values = self.headers.get(name)
+        return values[0] if values and len(values) == 1 else None
 
     async def read_body(self, largest: int) -> bytes:
         """All of the body.

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from mcplocal import slow_clients
+from mcpctl import slow_clients
 from mcplocal.protocol.exchange import STREAM_HEAD, Request, by_name
 from mcplocal.protocol.modern import Headers
 

@@ -88,6 +88,9 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._swept_at = monotonic()
 
+    def __len__(self) -> int:
+        return len(self._sessions)
+
     def open(self, caller: Caller, version: str, client: ClientSide) -> Session:
         """A new session of ``caller``."""
         self._sweep()

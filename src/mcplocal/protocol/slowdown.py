@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_network
 from time import monotonic
@@ -19,7 +20,9 @@ FORGOTTEN_AFTER: Final = 60.0
 class Slowdown:
     """Counts failures by source."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: Callable[[], None] = lambda: None) -> None:
+        """Call ``count`` for each answer that is held back."""
+        self._count = count
         self._failures: Recent[str, tuple[int, float]] = Recent(10_000)
 
     def delay(self, source: str) -> float:
@@ -36,4 +39,5 @@ class Slowdown:
     async def failed(self, source: str) -> None:
         """Hold back the answer to a failure."""
         if wait := self.delay(source):
+            self._count()
             await asyncio.sleep(wait)

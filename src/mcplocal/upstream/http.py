@@ -11,6 +11,7 @@ import itertools
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -357,7 +358,7 @@ class HttpConnection:
             log.info("upstream did not take a notification", server=self.spec.name, error=str(error) or type(error).__name__)
 
     def _later(self, telling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(telling)
+        task = asyncio.create_task(telling, context=Context())  # it may outlive the request that it began in
         self._aside.add(task)
         task.add_done_callback(self._aside.discard)
 

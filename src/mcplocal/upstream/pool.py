@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -11,6 +12,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from mcplocal.catalog import ServerSpec
 from mcplocal.client_side import ClientSide
+from mcplocal.metrics import Metrics
 from mcplocal.settings import Settings
 from mcplocal.upstream.answers import Answer, UpstreamFailed
 from mcplocal.upstream.era import Call
@@ -108,14 +110,16 @@ class _Unusable:
 class Pool:
     """Opens, keeps and closes connections."""
 
-    def __init__(self, settings: Settings, changed: Callable[[ServerSpec, str], None], note: NoteOf) -> None:
+    def __init__(self, settings: Settings, changed: Callable[[ServerSpec, str], None], note: NoteOf, metrics: Metrics) -> None:
         """Build an empty pool.
 
         Args:
             settings: the settings in force.
             changed: called with a server and the notification by which it says that a list of it has changed.
             note: takes each line of a server's log.
+            metrics: counts child processes.
         """
+        self._metrics = metrics
         self._settings = settings
         self._changed = changed
         self._note = note
@@ -145,7 +149,8 @@ class Pool:
             return _Unusable(spec)
         changed, note = partial(self._changed, spec), partial(self._note, spec)
         if spec.transport == "stdio":
-            return StdioConnection(spec, self._stdio_guard, self._reaper, self._settings, changed, note, client)
+            started = partial(self._metrics.stdio_starts.add, spec.name)
+            return StdioConnection(spec, self._stdio_guard, self._reaper, self._settings, changed, note, started, client)
         return HttpConnection(spec, self._http, self._settings, changed, note, client)
 
     def release(self, holder: str) -> None:
@@ -169,6 +174,11 @@ class Pool:
         task = asyncio.create_task(pooled.connection.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    @property
+    def connections(self) -> Mapping[str, int]:
+        """How many connections there are to each server."""
+        return Counter(key.server for key in self._pooled)
 
     def answered(self, spec: ServerSpec) -> int:
         """How many requests ``spec`` has answered over the connections there are."""

@@ -16,6 +16,7 @@ import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
@@ -85,6 +86,7 @@ class StdioConnection:
         settings: Settings,
         changed: Callable[[str], None],
         note: Note,
+        started: Callable[[], None],
         client: ClientSide | None = None,
     ) -> None:
         """Run ``spec`` if ``guard`` lets it.
@@ -96,6 +98,7 @@ class StdioConnection:
             settings: the settings in force.
             changed: called with the notification by which the server says that a list of it has changed.
             note: takes each line that it writes to standard error, and what happens to it.
+            started: called with each child that is started.
             client: whose alone the child is, if it is anybody's.
         """
         self.spec = spec
@@ -113,6 +116,7 @@ class StdioConnection:
         self._closed = False
         self._endings: set[asyncio.Task[None]] = set()
         self._note = note
+        self._started = started
         self.answered = 0
 
     @property
@@ -188,6 +192,7 @@ class StdioConnection:
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise UpstreamFailed("it has no pipes")
         self._reaper.guard(process.pid)
+        self._started()
         child = Child(process, process.stdin, process.stdout, process.stderr, directory)
         self._aside(child, self._read(child))
         self._aside(child, self._drain(child))
@@ -239,7 +244,7 @@ class StdioConnection:
         return future
 
     def _aside(self, child: Child, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, context=Context())  # what a child writes belongs to no request
         child.tasks.add(task)
         task.add_done_callback(child.tasks.discard)
 

@@ -6,7 +6,7 @@ A request that comes whole, as nearly all do, costs nothing more: no timer is se
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from mcpctl.http_protocol import HttpProtocol
 
@@ -119,3 +119,8 @@ class PatientProtocol(HttpProtocol):
             self.transport.write(_REFUSAL.format(status).encode())
         self._in_request = False
         self.transport.close()
+
+
+def protocol(patience: float) -> type[asyncio.Protocol]:
+    """The protocol for uvicorn's ``http``, with ``patience`` in seconds."""
+    return cast("type[asyncio.Protocol]", type("OwnProtocol", (PatientProtocol,), {"patience": patience}))
