@@ -21,7 +21,7 @@ ADDRESSES: Final = (
 def answers(address: str) -> bool:
     """Whether the process that listens on ``address`` (HOST:PORT) is alive."""
     host, _, port = address.rpartition(":")
-    here = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host.strip("[]"), host.strip("[]"))
+    here = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.strip("[]"), host.strip("[]"))  # noqa: S104
     connection = HTTPConnection(here, int(port), timeout=2)
     try:
         connection.request("GET", "/healthz", headers={"Host": "localhost"})
