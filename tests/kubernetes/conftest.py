@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,12 @@ def account(tmp_path: Path, pem: Path) -> Path:
     return directory
 
 
+def command(cluster: Cluster, account: Path, control_plane: str) -> list[str]:
+    """The Job's command, in this cluster."""
+    where = ["--control-plane", control_plane, "--api-server", cluster.address, "--service-account", str(account)]
+    return ["bootstrap", "kubernetes", "--wait", "20", *where]
+
+
 @dataclass
 class Job:
     """``mcpctl bootstrap kubernetes`` in this cluster, for this control plane, which it believes it has just made."""
@@ -53,17 +60,13 @@ class Job:
 
     def run(self, *flags: str) -> Ran:
         """Run it once."""
-        return self.mcpctl(*self.command(self.served.address), *flags)
+        return self.mcpctl(*command(self.cluster, self.account, self.served.address), *flags)
 
     def ok(self, *flags: str) -> str:
         """What it says where it must succeed."""
         ran = self.run(*flags)
         assert 0 == ran.code, ran
         return ran.out + ran.err
-
-    def command(self, control_plane: str) -> list[str]:
-        where = ["--control-plane", control_plane, "--api-server", self.cluster.address, "--service-account", str(self.account)]
-        return ["bootstrap", "kubernetes", "--wait", "20", *where]
 
     def credential(self) -> str:
         """The gateways' credential as it is kept."""
@@ -82,8 +85,6 @@ class Job:
 @pytest.fixture
 def job(cluster: Cluster, served_on_sqlite: Served, account: Path, mcpctl: Mcpctl) -> Job:
     """The Job, where the control plane was started with the password that its Secret holds."""
-    from base64 import b64encode
-
     data = {"admin-password": ADMIN_PASSWORD, "secret-key": "not looked at"}
     cluster.put("mcpctl", {key: b64encode(value.encode()).decode() for key, value in data.items()})
     return Job(cluster, served_on_sqlite, account, mcpctl)

@@ -12,6 +12,7 @@ import stamina.instrumentation
 from mcpctl.cli.verbs import Command, CommandGroup
 from mcpctl.cli.words import ADDRESS, USER
 from mcpctl.client.contexts import Contexts
+from mcpctl.client.http import ControlPlane
 from mcpctl.client.target import resolve
 from mcpctl.errors import FieldError, InvalidInput
 from mcpctl.kubernetes import first_secrets
@@ -25,7 +26,11 @@ PLACE: Final = re.compile(r"[a-z0-9.-]+:\d{1,5}/[a-z][a-z0-9_]{0,62}")
 
 @click.group(cls=CommandGroup, short_help="Give a new installation what it begins with.")
 def bootstrap() -> None:
-    """Give a new installation what it begins with."""
+    """Give a new installation what it begins with.
+
+    Examples:
+      mcpctl bootstrap kubernetes --control-plane http://mcpctl:8470 --allow-plain-http
+    """
 
 
 @bootstrap.command("kubernetes", cls=Command, short_help="Make the first Secrets of an installation in a cluster.")
@@ -82,6 +87,7 @@ def kubernetes(
     found = resolve(Contexts(Path()), server=control_plane, allow_plain_http=allow_plain_http)
     if found.server is None:
         raise _wrong("control_plane", "which control plane? Name it here or in MCPCTL_SERVER")
+    ControlPlane(found.server, allow_plain_http=found.allow_plain_http).close()  # refuses an address before anything is made
     stamina.instrumentation.set_on_retry_hooks(())  # they would log to standard output
     with SecretStore(mounted(service_account, api_server)) as store:
         if database is not None:

@@ -134,6 +134,10 @@ class SecretStore:
         try:
             return self._http.request(method, path, headers=headers, content=json.dumps(body) if body is not None else None)
         except httpx2.HTTPError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):  # asking again will not make it another
+                raise InvalidSetting(
+                    f"{self._account.authority} does not vouch for whoever answers at {self._account.api}"
+                ) from None
             raise Unreachable(f"the API server {self._account.api} does not answer: {type(error).__name__}: {error}") from None
 
     def _members(self, answer: httpx2.Response, doing: str) -> dict[str, Any]:
