@@ -22,13 +22,13 @@ PAGE: Final = """# The image: built, started read-only and not as root, judged
 
 {about}
 
-One image, `{name}` ({digest}), holds both programs. It is **{size} MB** on a disk, of which {above} MB lie above its base (Debian with Python,
-{base} MB), and about **{packed} MB** packed, as a registry sends it.
+One image, `{name}` ({digest}), holds both programs. It is **{size} MB** on a disk, of which {above} MB lie above its base
+(Debian with Python, {base} MB), and about **{packed} MB** packed, as a registry sends it.
 
 | | control plane | gateway | a container that does nothing |
 |---|---|---|---|
-| from `podman run` to the first 200 on `/readyz` (first start: database made, admin made), {times} times | {plane} | {gateway} | {nothing} |
-| memory (RSS) after the trial's calls | {plane_memory} MB | {gateway_memory} MB | |
+| from `podman run` to the first 200 on `/readyz`, {times} first starts | {plane} | {gateway} | {nothing} |
+| memory (RSS) once ready | {plane_memory} MB | {gateway_memory} MB | |
 
 | what must be so | | seen |
 |---|---|---|

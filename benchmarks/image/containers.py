@@ -49,7 +49,14 @@ class Podman:
     def running(
         self, command: Sequence[str], environ: Mapping[str, str], mounts: Mapping[str, str], address: str
     ) -> Iterator[Container]:
-        """A container that serves at ``address`` until the block ends. ``mounts`` are sources by place; a path is mounted read-only."""
+        """A container that serves at ``address`` until the block ends.
+
+        Args:
+            command: what it runs.
+            environ: its variables beside those of the image.
+            mounts: volumes by the place they are at; a path of this machine is mounted read-only.
+            address: HOST:PORT where it answers.
+        """
         name = f"mcpctl-{uuid4().hex[:8]}"
         flags = [word for key, value in environ.items() for word in ("--env", f"{key}={value}")]
         for place, source in mounts.items():

@@ -8,12 +8,13 @@ import secrets
 import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import Any, Final
 
 import httpx2
@@ -30,7 +31,7 @@ SERVERS: Final = {"time": ["-m", "mcpctl.demo.time_server", "--stdio"], "notes":
 
 UNWANTED: Final = ("pip", "pip3", "gcc", "cc", "make", "git", "curl", "wget", "apt-get", "npm", "uv", "perl5")
 INSIDE: Final = """
-import importlib.util, json, os, shutil, sys
+import importlib.util, json, os, shutil, stat, sys
 status = dict(line.split(":", 1) for line in open("/proc/1/status"))
 def writable(where):
     try:
@@ -49,7 +50,7 @@ print(json.dumps({
     "programs": [name for name in sys.argv[2].split(",") if shutil.which(name)],
     "modules": [name for name in ("pip", "ensurepip", "setuptools") if importlib.util.find_spec(name)],
     "setuid": [os.path.join(at, one) for top in ("/usr", "/opt") for at, _, files in os.walk(top) for one in files
-               if os.lstat(os.path.join(at, one)).st_mode & 0o6000 == 0o4000],
+               if stat.S_ISREG(os.lstat(os.path.join(at, one)).st_mode) and os.lstat(os.path.join(at, one)).st_mode & 0o6000],
 }))
 """
 
@@ -197,6 +198,7 @@ def _confined(found: Findings, where: str, container: Container, places: str) ->
     )
     found.add(f"{where}: can write to its volumes and nowhere else", *_same(seen["writable"], wanted))
     found.add(f"{where}: nothing to install or build with", *_same([*seen["programs"], *seen["modules"]], []))
+    found.add(f"{where}: no program that makes its caller somebody else", *_same(seen["setuid"], []))
     found.add(
         f"{where}: its health check says yes", *_same(container.inside("python", "/opt/mcpctl/healthcheck.py").returncode, 0)
     )
@@ -242,10 +244,12 @@ def _over_pipes(found: Findings, cluster: Cluster) -> None:
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as bridge:
         assert bridge.stdin is not None
         assert bridge.stdout is not None
+        answers = []
         for line in lines:
             bridge.stdin.write(json.dumps(line) + "\n")
-        bridge.stdin.flush()
-        answers = [json.loads(bridge.stdout.readline() or "{}") for _ in range(2)]
+            bridge.stdin.flush()
+            if "id" in line:
+                answers.append(json.loads(bridge.stdout.readline() or "{}"))
         bridge.stdin.close()
         code = bridge.wait(timeout=30)
     variables.unlink()
@@ -269,8 +273,6 @@ def _drained(found: Findings, cluster: Cluster, plane: Container, gateway: Conta
         return "ended properly"
 
     with ThreadPoolExecutor(2) as pool:
-        from concurrent.futures import Future
-
         listening: Future[bool] = Future()
         watching = pool.submit(listen)
         listening.result(timeout=20)
@@ -299,8 +301,6 @@ def _nothing_told(found: Findings, cluster: Cluster, plane: Container, gateway: 
 
 def _start_again(found: Findings, podman: Podman) -> None:
     """How long each takes from nothing to its first answer, a few times; and a container that does nothing, to compare."""
-    from time import perf_counter
-
     say("starting each anew")
     for _ in range(STARTS):
         begun = perf_counter()

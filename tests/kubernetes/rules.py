@@ -24,6 +24,7 @@ SECRETS = {
 }
 """Every Secret that pods may name, with its keys; the bootstrap Job makes all but the last."""
 
+WITH_ACCOUNT = {"Job/mcpctl-bootstrap", "Job/mcpctl-rotation"}
 KNOWN = {*NAMES, *(PREFIX + name.upper() for name in Settings.model_fields)}
 PROGRAMS = {"mcpctl": mcpctl, "mcplocal": mcplocal}
 VOLUMES = {"secret", "emptyDir", "persistentVolumeClaim", "configMap"}
@@ -58,10 +59,10 @@ def shares_nothing_with_its_node(documents: Sequence[Document]) -> Iterator[str]
                 yield f"{where}: the volume {volume['name']} has no limit"
 
 
-def only_the_bootstrap_job_has_an_account(documents: Sequence[Document]) -> Iterator[str]:
+def only_the_jobs_that_write_secrets_have_an_account(documents: Sequence[Document]) -> Iterator[str]:
     for where, template in pods(documents):
         pod = template["spec"]
-        if pod.get("automountServiceAccountToken") is not (where == "Job/mcpctl-bootstrap"):
+        if pod.get("automountServiceAccountToken") is not (where in WITH_ACCOUNT):
             yield f"{where}: automountServiceAccountToken"
         if pod.get("enableServiceLinks") is not False:
             yield f"{where}: enableServiceLinks"
@@ -218,7 +219,7 @@ RULES: dict[str, Rule] = {
     for rule in (
         runs_as_nobody_and_writes_nowhere,
         shares_nothing_with_its_node,
-        only_the_bootstrap_job_has_an_account,
+        only_the_jobs_that_write_secrets_have_an_account,
         its_account_may_the_least,
         secrets_are_named_and_never_written_down,
         files_of_secrets_are_there,

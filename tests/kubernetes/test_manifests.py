@@ -121,9 +121,9 @@ def test_two_processes_never_have_one_sqlite_file() -> None:
     assert (1, {"type": "Recreate"}) == (spec["replicas"], spec["strategy"])
 
 
-def test_the_smoke_test_waits_until_it_is_wanted(documents: list[Document]) -> None:
+def test_what_is_run_by_hand_waits_until_it_is_wanted(documents: list[Document]) -> None:
     job = one(documents, "Job", "mcp-smoke-test")["spec"]
-    assert job["suspend"] is True
+    assert [True, True] == [job["suspend"], one(documents, "Job", "mcpctl-rotation")["spec"]["suspend"]]
     assert ["mcpctl", "test", "mcp"] == job["template"]["spec"]["containers"][0]["args"][:3]
 
 
@@ -199,8 +199,8 @@ ATTACKS: tuple[tuple[str, str, str, tuple[str | int, ...], Any], ...] = (
     ("shares_nothing_with_its_node", "Deployment", "mcp", (*POD, "hostNetwork"), True),
     ("shares_nothing_with_its_node", "Deployment", "mcp", (*POD, "volumes", 3), {"name": "tmp", "hostPath": {"path": "/"}}),
     ("shares_nothing_with_its_node", "Deployment", "mcp", (*POD, "volumes", 3), {"name": "tmp", "emptyDir": {}}),
-    ("only_the_bootstrap_job_has_an_account", "Deployment", "mcp", (*POD, "automountServiceAccountToken"), True),
-    ("only_the_bootstrap_job_has_an_account", "Deployment", "mcp", (*POD, "enableServiceLinks"), None),
+    ("only_the_jobs_that_write_secrets_have_an_account", "Deployment", "mcp", (*POD, "automountServiceAccountToken"), True),
+    ("only_the_jobs_that_write_secrets_have_an_account", "Deployment", "mcp", (*POD, "enableServiceLinks"), None),
     ("its_account_may_the_least", "Role", "mcpctl-bootstrap", ("rules", 1, "resourceNames"), None),
     ("its_account_may_the_least", "Role", "mcpctl-bootstrap", ("rules", 0, "verbs"), ["create", "list"]),
     ("its_account_may_the_least", "Role", "mcpctl-bootstrap", ("rules", 0, "resources"), ["secrets", "pods"]),

@@ -93,14 +93,15 @@ def kubernetes(
         if database is not None:
             first_secrets.ensure(store, database_secret, first_secrets.database_keys(database), _say)
         values, fresh = first_secrets.ensure(store, secret, first_secrets.control_plane_keys, _say)
+        password = values[ADMIN_PASSWORD].removesuffix("\n").removesuffix("\r")  # as the control plane reads its file
         first_secrets.await_control_plane(found.server, wait, allow_plain_http=found.allow_plain_http, say=_say)
         gateway = GatewayCredential(
             store, gateway_secret, gateway_user, found.server, allow_plain_http=found.allow_plain_http, say=_say
         )
         if rotate_gateway_credential:
-            gateway.rotate(values[ADMIN_PASSWORD])
+            gateway.rotate(password)
         else:
-            gateway.ensure(values[ADMIN_PASSWORD], check_password=fresh)
+            gateway.ensure(password, check_password=fresh)
 
 
 def _say(text: str) -> None:

@@ -167,7 +167,7 @@ class GatewayCredential:
         if not done:
             raise _busy(self._name)
         self._say(f"secret/{self._name} has a new {CREDENTIAL}")
-        self._say("When all gateways have been restarted, end what was good before:")
+        self._say("When every gateway has it (two minutes: Kubernetes exchanges mounted files), end what was good before:")
         for session in before:
             self._say(f"  mcpctl delete session {session} --yes")
 
