@@ -22,7 +22,7 @@ AGENT = Path(__file__).parents[1] / "examples" / "vllm_agent"
 
 
 class Model(ThreadingHTTPServer):
-    """``/v1/chat/completions`` as vLLM answers it: first the calls it was given, then an answer that quotes what they brought."""
+    """``/v1/chat/completions`` as vLLM answers it: first the calls it was given, then what came of them."""
 
     def __init__(self, calls: list[tuple[str, str]]) -> None:
         super().__init__(("127.0.0.1", 0), Answer)

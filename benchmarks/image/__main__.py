@@ -15,7 +15,7 @@ from benchmarks import provenance
 from benchmarks.image import tools
 from benchmarks.image.build import Built, build
 from benchmarks.image.containers import Podman
-from benchmarks.image.tools import Bases, NotHere
+from benchmarks.image.tools import Bases, Failed, NotHere
 from benchmarks.image.trial import Findings, middle, trial, version
 
 PAGE: Final = """# The image: built, started read-only and not as root, judged
@@ -80,6 +80,9 @@ def main() -> int:
     except NotHere as missing:
         print(f"THE IMAGE WAS NOT TRIED: {missing}", file=sys.stderr)
         return 2
+    except Failed as failed:
+        print(f"the image is not as it must be: {failed}", file=sys.stderr)
+        return 1
     also = [version(["podman", "--version"]), version(["buildah", "--version"]), version(["runc", "--version"])]
     about = provenance.lines("make image", perf_counter() - begun, ("mcpctl", "mcp", "uvicorn", "sqlalchemy"), also, load)
     text = page(built, found, about, podman)

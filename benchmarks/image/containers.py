@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import httpx2
 
-from benchmarks.image.tools import NotHere, run
+from benchmarks.image.tools import Failed, run
 
 CONFINED: Final = (
     "--network=host",
@@ -84,7 +84,7 @@ class Container:
         """Wait until it may be asked.
 
         Raises:
-            NotHere: it does not come; with its log.
+            Failed: it does not come; with its log.
         """
         while time.perf_counter() < begun + 60:
             try:
@@ -96,7 +96,7 @@ class Container:
             if not self.state()["Running"]:
                 break
             time.sleep(0.02)
-        raise NotHere(f"{self.name} did not become ready:\n{self.log()[-3000:]}")
+        raise Failed(f"{self.name} did not become ready:\n{self.log()[-3000:]}")
 
     def inside(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in it, as whoever it runs as."""
@@ -126,7 +126,7 @@ class Container:
         """Send SIGTERM, once; its exit code, and the seconds until it had ended.
 
         Raises:
-            NotHere: it does not end.
+            Failed: it does not end.
         """
         begun = time.perf_counter()
         run(["podman", *self.podman.before, "kill", "--signal=TERM", self.name])
@@ -135,4 +135,4 @@ class Container:
             if not state["Running"]:
                 return int(state["ExitCode"]), time.perf_counter() - begun
             time.sleep(0.02)
-        raise NotHere(f"{self.name} did not end within {DRAIN} s of SIGTERM")
+        raise Failed(f"{self.name} did not end within {DRAIN} s of SIGTERM")

@@ -31,6 +31,10 @@ class NotHere(Exception):
     """This machine cannot do it; the sentence says what is missing."""
 
 
+class Failed(Exception):
+    """It can be done here and went wrong; the sentence says how."""
+
+
 @dataclass(frozen=True)
 class Bases:
     """The images to build in and to build upon."""
@@ -48,11 +52,11 @@ def run(words: Sequence[str], environ: Mapping[str, str] | None = None, cwd: Pat
     """The standard output of a program that must succeed.
 
     Raises:
-        NotHere: it failed, with the end of what it said.
+        Failed: it did not, with the end of what it said.
     """
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environ, cwd=cwd)
     if done.returncode:
-        raise NotHere(f"{' '.join(words[:3])} … ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}")
+        raise Failed(f"{' '.join(words[:3])} … ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout.strip()
 
 
@@ -69,8 +73,11 @@ def require() -> None:
         raise NotHere(f"{', '.join(missing)} are missing, and only root on a Debian system can install them")
     say(f"installing {', '.join(missing)}")
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update"], environ)
-    run(["apt-get", "install", "--yes", "--no-install-recommends", *missing], environ)
+    try:
+        run(["apt-get", "update"], environ)
+        run(["apt-get", "install", "--yes", "--no-install-recommends", *missing], environ)
+    except Failed as failed:
+        raise NotHere(f"{', '.join(missing)} cannot be installed: {failed}") from None
 
 
 def bases() -> Bases:

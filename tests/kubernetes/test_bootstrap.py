@@ -161,6 +161,15 @@ def test_of_two_that_run_at_once_the_first_to_write_counts_and_no_session_is_lef
     assert 1 == len(job.sessions())
 
 
+def test_what_somebody_else_writes_at_the_same_time_is_not_overwritten(job: Job) -> None:
+    """A Secret that lacked a key when it was read, and has it when it is written."""
+    full = job.cluster.secrets["mcpctl"]["data"]
+    job.cluster.put("mcpctl", {"admin-password": full["admin-password"]})
+    job.cluster.before_write.append(lambda: job.cluster.put("mcpctl", {**full, "secret-key": encoded("theirs")}))
+    job.ok()
+    assert "theirs" == job.cluster.value("mcpctl", "secret-key")
+
+
 @pytest.mark.parametrize("trouble", ["failing", "lost"])
 def test_an_api_server_in_trouble_is_asked_again_and_nothing_is_left_over(job: Job, trouble: str) -> None:
     setattr(job.cluster, trouble, 2 if trouble == "failing" else 1)
