@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types layers format docs soak conformance bench bench-decision bench-gateway bench-revocation weaken clean
+.PHONY: help run test lint types layers format docs soak conformance bench bench-decision bench-gateway bench-revocation image weaken clean
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ weaken: $(VENV)/.dev ## take each defence out in turn: a test must turn red (min
 
 conformance: $(VENV)/.dev ## the official MCP conformance suite, directly and through the gateway: writes benchmarks/results (needs npm; a minute)
 	$(BIN)/python -m benchmarks.conformance $(ARGS)
+
+image: $(VENV)/.dev ## build the container image and try it: writes benchmarks/results (needs root on Debian, or podman and buildah; two minutes)
+	$(BIN)/python -m benchmarks.image $(ARGS)
 
 bench: bench-decision bench-gateway bench-revocation ## all benchmarks: writes benchmarks/results (ten minutes, on a quiet machine)
 

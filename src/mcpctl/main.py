@@ -47,6 +47,7 @@ ENTRIES: Final = (
     Entry("test", "mcpctl.cli.endpoint_test:test", "Judge an endpoint of MCP.", YOU),
     Entry("server", "mcpctl.server.command:server", "Run the control plane.", RUN),
     Entry("quickstart", "mcpctl.quickstart.command:quickstart", "Run control plane, gateway and a demo in one process.", RUN),
+    Entry("bootstrap", "mcpctl.kubernetes.command:bootstrap", "Give a new installation what it begins with.", RUN),
     Entry("completion", "mcpctl.cli.completion:completion", "Print the completion script of a shell.", MORE),
     Entry("help", "mcpctl.cli.help:help_", "Help on a command, on exit-codes or on environment.", MORE),
 )

@@ -6,7 +6,7 @@ import os
 import tomllib
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -15,6 +15,9 @@ from mcpctl.errors import FieldError, InvalidInput, InvalidSetting, nearest
 from mcpctl.services.lifetimes import duration, grace
 from mcpctl.settings import PREFIX, SETTINGS, check_environment
 from mcpctl.shipped import shipped
+
+FROM_FILES: Final = ("database_url", "admin_password")
+"""What a file may hold instead of a variable, so that it stands in no process's environment. Keys are read elsewhere."""
 
 
 def _listen(text: str) -> str:
@@ -52,8 +55,10 @@ class ServerSettings(BaseModel):
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8470"
     data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("mcpctl")))
     database_url: str | None = None
+    database_url_file: Path | None = None
     policy_dir: Path = Field(default_factory=lambda: shipped("policies"))
     admin_password: Annotated[str, Field(min_length=8, max_length=1024)] | None = None
+    admin_password_file: Path | None = None
     secret_key: str | None = None
     secret_key_file: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
@@ -138,6 +143,8 @@ def load(flags: dict[str, Any], config_file: Path | None = None) -> ServerSettin
     for name, value in flags.items():
         if value is not None:
             values[name], where[name] = value, "--" + name.replace("_", "-")
+    for name in FROM_FILES:
+        _take_from_file(name, values, where)
     try:
         return ServerSettings.model_validate(values)
     except ValidationError as error:
@@ -146,6 +153,29 @@ def load(flags: dict[str, Any], config_file: Path | None = None) -> ServerSettin
             for detail in error.errors(include_url=False, include_input=False)
         ]
         raise InvalidSetting("; ".join(f"{one.field}: {one.message}" for one in errors), errors=errors) from None
+
+
+def _take_from_file(name: str, values: dict[str, Any], where: dict[str, str]) -> None:
+    """Let the file that ``<name>_file`` names say what ``name`` is.
+
+    Raises:
+        InvalidSetting: both are set, or the file cannot be read or is empty. What stands in it is not shown.
+    """
+    in_file = f"{name}_file"
+    if values.get(in_file) is None:
+        return
+    told = where[in_file]
+    if values.get(name) is not None:
+        raise InvalidSetting(f"{told} and {where[name]} are both set; which of them counts? set one")
+    try:
+        text = Path(values[in_file]).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise InvalidSetting(f"{told}: {values[in_file]} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidSetting(f"{told}: {values[in_file]} is not UTF-8 text") from None
+    if not text:
+        raise InvalidSetting(f"{told}: {values[in_file]} is empty")
+    values[name], where[name] = text, told
 
 
 def _file(path: Path) -> dict[str, Any]:
