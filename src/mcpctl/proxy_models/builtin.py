@@ -1,6 +1,7 @@
 """The stages every gateway has, and the JSON Schema of the options of each.
 
-A schema's ``description`` is what people read, its ``default`` what ``with_defaults`` fills in, and ``examples`` holds options to start from.
+A schema's ``description`` is what people read, its ``default`` what ``with_defaults`` fills in; ``examples`` holds options to
+start from.
 """
 
 from __future__ import annotations
