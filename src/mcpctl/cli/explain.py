@@ -89,13 +89,13 @@ def page(stage: StageDescription) -> Iterator[str]:
     yield "Options:" if rows else "It takes no options."
     yield from (f"  {line}" for line in plain_lines(rows))
     if stage.name == "redact":
-        yield "\nDetectors:"
+        yield from ("", "Detectors:")
         yield from (f"  {line}" for line in plain_lines([[name, meaning] for name, meaning in DETECTORS.items()]))
     examples = [one for one in stage.options_schema.get("examples", ()) if isinstance(one, Mapping)]
     uses = [{"stage": stage.name, "options": dict(one)} for one in examples] or [{"stage": stage.name, "options": {}}]
-    yield "\nAs flags:"
+    yield from ("", "As flags:")
     yield from (f"  mcpctl create proxymodel NAME --stage {_quoted(as_flag(use))}" for use in uses)
-    yield "\nIn a file, for 'mcpctl apply -f':"
+    yield from ("", "In a file, for 'mcpctl apply -f':")
     whole = {"kind": "proxymodel", "name": "NAME", "stages": [uses[-1]]}
     yield from (f"  {line}" for line in yaml_text(whole).splitlines())
 
@@ -108,6 +108,10 @@ def _option(name: str, schema: Mapping[str, Any], required: Any) -> Iterator[lis
     yield [name, f"{kind_of(schema)}; {default}"]
     if meaning := schema.get("description"):
         yield ["", str(meaning)]
+    items = schema.get("items", {})
+    for member, below in items.get("properties", {}).items():
+        label = f"{name}[].{member}"
+        yield from _option(label, below, [label] if member in items.get("required", ()) else ())
 
 
 def kind_of(schema: Mapping[str, Any]) -> str:

@@ -32,8 +32,8 @@ def _flags(function: Made) -> Made:
         ),
         click.option(
             "--cache-ttl",
-            type=Ruled("5m", seconds),
-            help="Cache results for so long: those of tools that are read-only or idempotent by their server's word.",
+            type=Ruled("DURATION", seconds),
+            help="Cache results for so long, such as 5m: of tools that are read-only or idempotent by their server's word.",
         ),
         click.option("--description", metavar="TEXT", help="What it is for."),
         click.option(

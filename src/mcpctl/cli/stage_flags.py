@@ -33,7 +33,7 @@ def parsed(text: str) -> Json:
     stage: Json = {"stage": name, "options": _json(name, rest) if rest.lstrip().startswith("{") else _pairs(described, rest)}
     wrong = check_stages([stage]) if described is not None else []
     if wrong:
-        said = [f"{path.removeprefix('0.options').lstrip('.')}: {message}".removeprefix(": ") for path, message in wrong]
+        said = [f"{path.removeprefix('0.').removeprefix('options.')}: {message}" for path, message in wrong]
         raise InvalidInput(f"{name}: {'; '.join(said)}")
     return stage
 
