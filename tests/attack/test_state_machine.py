@@ -752,7 +752,7 @@ def found(arena: Arena, url: str) -> None:
         world.write_secret(actor, "a", create=True).effect(world)
         for name in SERVERS:
             must("POST", "/servers", {"name": name, "transport": "streamable-http", "url": "http://127.0.0.1:9/mcp"}, admin)
-            world.write_server(actor, name, [], create=True).effect(world)
+            world.write_server(actor, name, [], None, create=True).effect(world)
         for name, servers in (("p1", ["s1"]), ("p2", [])):
             must("POST", "/projects", {"name": name, "servers": servers}, admin)
             world.create_project(actor, name, servers).effect(world)
