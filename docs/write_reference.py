@@ -200,8 +200,8 @@ def stages_page() -> str:
     detectors = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in DETECTORS.items())
     return f"""# Stages of proxy models
 
-`mcpctl explain proxymodel STAGE` prints the same on the command line, with an example as a document, also of stages of installed
-packages. [How to use them](proxy-models.md).
+`mcpctl explain proxymodel STAGE` prints the same on the command line, with an example as a document, also of stages of
+installed packages. [How to use them](proxy-models.md).
 
 {"".join(_stage(stage) for stage in builtin_stages())}
 ## Detectors
