@@ -35,7 +35,8 @@ def reference() -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    "page", ["errors.md", "settings.md", "vocabulary.md", "api.md", "commands.md", "checks.md", "metrics.md"]
+    "page",
+    ["errors.md", "settings.md", "vocabulary.md", "api.md", "commands.md", "checks.md", "metrics.md", "stages.md"],
 )
 def test_the_reference_says_what_the_code_says(page: str) -> None:
     """Written in a process of its own: which commands were imported before would show in their help."""
