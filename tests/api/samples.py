@@ -51,6 +51,16 @@ SERVER = {
     "healthCheck": {"intervalSeconds": 30, "timeoutSeconds": 5, "tool": "ping"},
     "stateful": False,
 }
+PROXY_MODEL = {
+    "name": "sample",
+    "description": "what fits a context window",
+    "stages": [
+        {"stage": "select", "options": {"expression": "items[].name"}},
+        {"stage": "redact", "options": {"patterns": [{"name": "ticket", "pattern": "TICKET-[0-9]+"}]}},
+        {"stage": "truncate"},
+    ],
+    "cache": {"ttlSeconds": 300, "tools": ["sample/get_*"]},
+}
 SOMEBODY = {"type": "user", "id": "sample"}
 SOMETHING = {"type": "servers", "id": "sample"}
 BODIES: dict[str, Any] = {
@@ -86,6 +96,8 @@ BODIES: dict[str, Any] = {
     "post_secrets": {"name": "sample", "values": {"key": "value"}},
     "put_secrets_id": {"values": {"key": "value"}},
     "patch_secrets_id": {"values": {"key": "value"}},
+    "post_proxymodels": PROXY_MODEL,
+    "put_proxymodels_id": PROXY_MODEL,
     "post_servers": SERVER,
     "put_servers_id": SERVER,
     "post_projects": {"name": "sample", "servers": ["sample"], "toolNames": "prefixed"},
@@ -95,8 +107,9 @@ BODIES: dict[str, Any] = {
             {"kind": "user", "name": "applied", "service": True, "disabled": False},
             {"kind": "group", "name": "applied", "members": ["User:applied"]},
             {"kind": "secret", "name": "applied", "keys": ["key"], "values": {"key": "value"}},
+            {"kind": "proxymodel", **PROXY_MODEL, "name": "applied"},
             {"kind": "server", **SERVER, "name": "applied"},
-            {"kind": "project", "name": "applied", "servers": ["applied"], "toolNames": "prefixed"},
+            {"kind": "project", "name": "applied", "servers": ["applied"], "toolNames": "prefixed", "proxyModel": "applied"},
             {"kind": "rbac", "name": "applied", "subjects": ["User:applied"], "roleBindings": ["role:view,resource:servers"]},
         ],
         "prune": [],

@@ -12,12 +12,12 @@ from mcpctl.api.operations import Call, Naming
 from mcpctl.errors import InvalidName, Problem
 from mcpctl.policy.names import check_bound_name
 from mcpctl.services import tokens
-from mcpctl.store.schema import Group, Project, Secret, Server, Session, User
+from mcpctl.store.schema import Group, Project, ProxyModel, Secret, Server, Session, User
 from mcpctl.wire.shapes import Name, Request, Whole
 
 ID_PATTERN: Final = "(?=.*[A-Z])[0-9A-HJKMNP-TV-Z]{26}"
 _ULID = re.compile(ID_PATTERN)
-Named = TypeVar("Named", User, Group, Project, Secret, Server)
+Named = TypeVar("Named", User, Group, Project, ProxyModel, Secret, Server)
 
 
 class ListQuery(Request):

@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import FieldError, InvalidInput
 from mcpctl.policy.files import PolicyFiles
-from mcpctl.services import bootstrap, groups, projects, rbac, secrets, servers, users
+from mcpctl.services import bootstrap, groups, projects, proxy_models, rbac, secrets, servers, users
 from mcpctl.services.authorities import attached_servers
 from mcpctl.services.work import Work
 from mcpctl.store import policy_rules
-from mcpctl.store.schema import Group, Project, Secret, SecretValue, Server, User
+from mcpctl.store.schema import Group, Project, ProxyModel, Secret, SecretValue, Server, User
 from mcpctl.wire import apply as wire
 from mcpctl.wire.catalog import NewProject
 from mcpctl.wire.catalog import ProjectBody as ProjectPatch
@@ -58,7 +58,7 @@ def _refuse(field: str, message: str) -> None:
     raise InvalidInput(f"{field}: {message}", errors=[FieldError(field, message)])
 
 
-def _named(row: type[User] | type[Group] | type[Secret] | type[Server] | type[Project]) -> tuple[Any, Any]:
+def _named(row: type[User] | type[Group] | type[Secret] | type[ProxyModel] | type[Server] | type[Project]) -> tuple[Any, Any]:
     """How all of a table are listed and one is found, by name alone."""
     return (
         lambda db: list(db.scalars(select(row.name).order_by(row.name))),
@@ -146,6 +146,15 @@ def _change_secret(work: Work, secret: Secret, item: wire.SecretItem) -> None:
     secrets.change(work, secret, SecretPatch.model_validate({"values": {**item.values, **gone}}))
 
 
+def _proxy_model_document(_db: Db, model: ProxyModel) -> Document:
+    document = {"kind": "proxymodel", "name": model.name, "description": model.description, "stages": model.stages}
+    return document | ({"cache": model.cache} if model.cache is not None else {})
+
+
+def _proxy_model_differs(_work: Work, model: ProxyModel, item: wire.ProxyModelItem) -> list[str]:
+    return [column for column, value in proxy_models.columns(item).items() if value != getattr(model, column)]
+
+
 def _server_document(_db: Db, server: Server) -> Document:
     members = {
         "transport": server.transport,
@@ -176,13 +185,17 @@ def _project_document(db: Db, project: Project) -> Document:
         "name": project.name,
         "servers": attached_servers(db, project),
         "toolNames": project.tool_names,
-    } | ({"proxyModel": project.proxy_model} if project.proxy_model is not None else {})
+        "proxyModel": project.proxy_model,
+    }
 
 
 def _project_changes(db: Db, project: Project, item: wire.ProjectItem) -> Document:
-    wanted = {"servers": item.servers, "toolNames": item.tool_names, "proxyModel": item.proxy_model}
+    wanted: Document = {"servers": item.servers, "toolNames": item.tool_names}
+    wanted = {member: value for member, value in wanted.items() if value is not None}
+    if "proxy_model" in item.model_fields_set:
+        wanted["proxyModel"] = item.proxy_model
     found = _project_document(db, project)
-    return {member: value for member, value in wanted.items() if value is not None and value != found.get(member)}
+    return {member: value for member, value in wanted.items() if value != found[member]}
 
 
 def _project_differs(work: Work, project: Project, item: wire.ProjectItem) -> list[str]:
@@ -223,6 +236,7 @@ def _definition_differs(work: Work, name: str, item: wire.DefinitionItem) -> lis
 _USERS, _USER = _named(User)
 _GROUPS, _GROUP = _named(Group)
 _SECRETS, _SECRET = _named(Secret)
+_PROXY_MODELS, _PROXY_MODEL = _named(ProxyModel)
 _SERVERS, _SERVER = _named(Server)
 _PROJECTS, _PROJECT = _named(Project)
 
@@ -251,6 +265,16 @@ KINDS: Final[dict[wire.KindWord, Kind]] = {
     ),
     "secret": Kind(
         "secrets", _SECRETS, _SECRET, _secret_document, _secret_differs, _create_secret, _change_secret, secrets.remove
+    ),
+    "proxymodel": Kind(
+        "proxymodels",
+        _PROXY_MODELS,
+        _PROXY_MODEL,
+        _proxy_model_document,
+        _proxy_model_differs,
+        lambda work, item, _hashed: proxy_models.create(work, item),
+        proxy_models.replace,
+        proxy_models.remove,
     ),
     "server": Kind(
         "servers",

@@ -24,7 +24,7 @@ from mcpctl.services import answers, questions, rbac
 from mcpctl.services.everybody import KINDS, Kind
 from mcpctl.services.questions import Known, Until
 from mcpctl.store import policy_rules
-from mcpctl.store.schema import Group, InstanceRow, Project, Secret, Server, Session, Token, User
+from mcpctl.store.schema import Group, InstanceRow, Project, ProxyModel, Secret, Server, Session, Token, User
 from mcpctl.wire import authzen as wire
 
 SUBJECT_TYPES: Final[dict[str, str]] = {"user": "User", "group": "Group", "mcptoken": "McpToken"}
@@ -35,10 +35,11 @@ SEMANTICS: Final[dict[str, Until]] = {
 }
 
 
-_TABLES: Final[dict[str, type[Server | Project | Secret | User | Group]]] = {
+_TABLES: Final[dict[str, type[Server | Project | Secret | ProxyModel | User | Group]]] = {
     "servers": Server,
     "projects": Project,
     "secrets": Secret,
+    "proxymodels": ProxyModel,
     "users": User,
     "groups": Group,
 }
@@ -217,5 +218,5 @@ def _names(db: Db, action: str, resource: str) -> list[str]:
         return sorted(f"{server}/{gateway}" for server, gateway in db.execute(seen))
     if resource == "sessions":
         return list(db.scalars(select(User.name).join(Session, Session.user_id == User.id).distinct().order_by(User.name)))
-    table = _TABLES.get(resource)  # proxy models are not kept by name yet
+    table = _TABLES.get(resource)
     return [] if table is None else list(db.scalars(select(table.name).order_by(table.name)))

@@ -21,7 +21,7 @@ from mcpctl.services.keyring import Keyring
 from mcpctl.services.principals import Principal
 from mcpctl.services.work import require
 from mcpctl.store import revisions
-from mcpctl.store.schema import Attachment, InstanceLine, InstanceRow, Project, Server
+from mcpctl.store.schema import Attachment, InstanceLine, InstanceRow, Project, ProxyModel, Server
 from mcpctl.wire import catalog as catalog_wire
 from mcpctl.wire import gateway as wire
 
@@ -80,14 +80,18 @@ def upstreams(db: Db, gateway: Principal, keyring: Keyring, query: wire.Upstream
         raise NotFound(f"there is no project {query.project!r}")
     joined = select(Server).join(Attachment, Attachment.server_id == Server.id)
     servers = list(db.scalars(joined.where(Attachment.project_id == project.id).order_by(Attachment.position, Server.name)))
+    named = {project.proxy_model, *(server.proxy_model for server in servers)} - {None}
+    models = list(db.scalars(select(ProxyModel).where(ProxyModel.name.in_(named)).order_by(ProxyModel.name)))
     return wire.Upstreams.model_validate(
         {
             "revision": revisions.current(db),
             "project": project.name,
             "tool_names": project.tool_names,
             "proxy_model": project.proxy_model,
-            "topics": [f"Project:{project.name}", *(f"Server:{server.name}" for server in servers)],
+            "topics": [f"Project:{project.name}", *(f"Server:{server.name}" for server in servers)]
+            + [f"ProxyModel:{model.name}" for model in models],
             "servers": [_upstream(db, keyring, server) for server in servers],
+            "proxy_models": [{"name": one.name, "stages": one.stages, "cache": one.cache} for one in models],
         }
     )
 

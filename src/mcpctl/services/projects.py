@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import Duplicate, FieldError, InvalidInput, NotFound
-from mcpctl.services import authorities, secrets, subjects
+from mcpctl.services import authorities, proxy_models, secrets, subjects
 from mcpctl.services.work import Work
 from mcpctl.store.schema import Attachment, Project, Server, Token
 from mcpctl.wire import catalog as wire
@@ -45,9 +45,10 @@ def create(work: Work, new: wire.NewProject) -> Project:
     """Make a project, attaching its first servers as ``attach`` does.
 
     Raises:
-        Duplicate, InvalidInput, CeilingExceeded: the name is taken; a member is wrong; a server may not be attached.
+        Duplicate, InvalidInput, CeilingExceeded: the name is taken; a member is wrong; a server may not be attached, or the
+            proxy model not be viewed.
     """
-    _require_proxy_model(new.proxy_model)
+    _refuse(proxy_models.selected(work, new.proxy_model))
     if work.db.scalars(select(Project.id).where(Project.name == new.name)).first():
         raise Duplicate(f"there is a project {new.name!r} already")
     project = Project(
@@ -62,19 +63,23 @@ def create(work: Work, new: wire.NewProject) -> Project:
 
 
 def change(work: Work, project: Project, body: wire.ProjectBody) -> Project:
-    """Change what is given; what is left out stays.
+    """Change what is given; what is left out stays. A proxy model given as ``null`` is taken out.
 
     Raises:
-        InvalidInput, Forbidden: as for ``create``.
+        InvalidInput, Forbidden: as for ``create``; another proxy model, or none, needs ``expose`` as attaching does: it is
+            what agents get of results.
     """
-    _require_proxy_model(body.proxy_model)
+    if "proxy_model" in body.model_fields_set and body.proxy_model != project.proxy_model:
+        work.require_all([("expose", "projects", project.name)], f"another proxy model of the project {project.name!r}")
+        _refuse(proxy_models.selected(work, body.proxy_model))
+        project.proxy_model = body.proxy_model
     if body.tool_names is not None:
         project.tool_names = body.tool_names
     if body.servers is not None:
         _set_servers(work, project, body.servers)
     project.updated_at = work.now
     work.touch(f"Project:{project.name}")
-    work.record("edit", "projects", project.name, project=project.name, **body.model_dump(exclude_none=True, by_alias=True))
+    work.record("edit", "projects", project.name, project=project.name, **body.model_dump(exclude_unset=True, by_alias=True))
     return project
 
 
@@ -159,8 +164,7 @@ def _set_servers(work: Work, project: Project, wanted: list[str]) -> None:
                 _attach(work, project, name)
             except NotFound as error:
                 errors.append(FieldError(f"servers.{index}", error.detail))
-    if errors:
-        raise InvalidInput("; ".join(error.message for error in errors), errors=errors)
+    _refuse(errors)
     ids = {server.name: server.id for server in work.db.scalars(select(Server).where(Server.name.in_(wanted)))}
     work.db.execute(delete(Attachment).where(Attachment.project_id == project.id))
     work.db.expire_all()
@@ -173,7 +177,6 @@ def _changed(work: Work, project: Project) -> None:
     work.touch(f"Project:{project.name}")
 
 
-def _require_proxy_model(name: str | None) -> None:
-    if name is not None:
-        message = f"there is no proxy model {name!r}"
-        raise InvalidInput(message, errors=[FieldError("proxyModel", message)])
+def _refuse(errors: list[FieldError]) -> None:
+    if errors:
+        raise InvalidInput("; ".join(error.message for error in errors), errors=errors)

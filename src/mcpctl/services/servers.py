@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session as Db
 
 from mcpctl.errors import Duplicate, FieldError, InvalidInput, NotFound
 from mcpctl.policy.decision import Authority, decide
-from mcpctl.services import secrets
+from mcpctl.services import proxy_models, secrets
 from mcpctl.services.work import Work
 from mcpctl.store.schema import Attachment, Project, Server
 from mcpctl.wire import catalog as wire
@@ -67,10 +67,10 @@ def create(work: Work, new: wire.NewServer) -> Server:
 
     Raises:
         Duplicate, InvalidInput: the name is taken; a member does not go with the transport, or names an unknown secret.
-        CeilingExceeded: it names a secret the actor may not use, or a tool to be called as its health check that the actor
-            may not run (door 8).
+        CeilingExceeded: it names a secret the actor may not use, a tool to be called as its health check that the actor
+            may not run (door 8), or a proxy model the actor may not view.
     """
-    fields = _fields(work, new.name, new)
+    fields = _fields(work, new.name, new, None)
     if work.db.scalars(select(Server.id).where(Server.name == new.name)).first():
         raise Duplicate(f"there is a server {new.name!r} already")
     server = Server(name=new.name, created_at=work.now, updated_at=work.now, **fields)
@@ -87,7 +87,7 @@ def replace(work: Work, server: Server, body: wire.ServerBody) -> Server:
     Raises:
         InvalidInput, CeilingExceeded: as for ``create``, on the result of the edit.
     """
-    for field, value in _fields(work, server.name, body).items():
+    for field, value in _fields(work, server.name, body, server.proxy_model).items():
         setattr(server, field, value)
     server.updated_at = work.now
     work.touch(f"Server:{server.name}", *(f"Project:{name}" for name in projects_of(work.db, server)))
@@ -102,7 +102,7 @@ def remove(work: Work, server: Server) -> None:
     work.db.delete(server)
 
 
-def _fields(work: Work, name: str, body: wire.ServerBody) -> dict[str, Any]:
+def _fields(work: Work, name: str, body: wire.ServerBody, proxy_model: str | None) -> dict[str, Any]:
     needed, may_have = _OF_TRANSPORT[body.transport]
     errors = [FieldError(field, f"a {body.transport} server needs it") for field in needed if getattr(body, field) is None]
     errors += [
@@ -114,8 +114,7 @@ def _fields(work: Work, name: str, body: wire.ServerBody) -> dict[str, Any]:
     errors += secrets.require_usable(work, named)
     if body.health_check is not None and body.health_check.tool is not None:
         work.require_all([("run", "servers", f"{name}/{body.health_check.tool}")], "a server whose health check calls a tool")
-    if body.proxy_model is not None:
-        errors.append(FieldError("proxyModel", f"there is no proxy model {body.proxy_model!r}"))
+    errors += proxy_models.selected(work, body.proxy_model, proxy_model)
     if errors:
         raise InvalidInput("; ".join(f"{error.field}: {error.message}" for error in errors), errors=errors)
     return columns(body)

@@ -152,6 +152,23 @@ class Session(Base):
     user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
 
 
+class ProxyModel(Base):
+    """A pipeline over results: ``stages`` as written, each ``{stage, options}``; ``cache`` is ``{ttlSeconds, tools}`` or null.
+
+    Servers and projects name one. A name is for life and what is in use is not deleted, so the names never dangle.
+    """
+
+    __tablename__ = "proxy_model"
+
+    id: Mapped[str] = mapped_column(ascii_text(26), primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(ascii_text(NAME), unique=True)
+    description: Mapped[str] = mapped_column(Text)
+    stages: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    cache: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[float] = mapped_column(Float)
+    updated_at: Mapped[float] = mapped_column(Float)
+
+
 class Server(Base):
     """How to reach one MCP server. Values in ``headers`` and ``env`` are strings or ``{secret, key}``."""
 
@@ -166,7 +183,7 @@ class Server(Base):
     args: Mapped[list[str]] = mapped_column(JSON)
     env: Mapped[dict[str, Any]] = mapped_column(JSON)
     health_check: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    proxy_model: Mapped[str | None] = mapped_column(ascii_text(NAME))
+    proxy_model: Mapped[str | None] = mapped_column(ForeignKey("proxy_model.name"))
     stateful: Mapped[bool] = mapped_column(Boolean)
     created_at: Mapped[float] = mapped_column(Float)
     updated_at: Mapped[float] = mapped_column(Float)
@@ -179,7 +196,7 @@ class Project(Base):
 
     id: Mapped[str] = mapped_column(ascii_text(26), primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(ascii_text(NAME), unique=True)
-    proxy_model: Mapped[str | None] = mapped_column(ascii_text(NAME))
+    proxy_model: Mapped[str | None] = mapped_column(ForeignKey("proxy_model.name"))
     tool_names: Mapped[str] = mapped_column(ascii_text(16))
     created_at: Mapped[float] = mapped_column(Float)
     updated_at: Mapped[float] = mapped_column(Float)

@@ -8,11 +8,12 @@ from pydantic import BeforeValidator, Field
 
 from mcpctl.wire.catalog import NewServer, ProjectBody
 from mcpctl.wire.people import NewUser
+from mcpctl.wire.proxy_models import NewProxyModel
 from mcpctl.wire.rbac import NewDefinition
 from mcpctl.wire.secrets import SecretKey, SecretText
 from mcpctl.wire.shapes import Answer, MemberName, Name, Request
 
-KindWord = Literal["user", "group", "secret", "server", "project", "rbac"]
+KindWord = Literal["user", "group", "secret", "proxymodel", "server", "project", "rbac"]
 """What can be applied, in the order in which it is. A token cannot be: its secret is shown once, to whoever mints it."""
 
 
@@ -40,6 +41,12 @@ class SecretItem(Request):
     values: dict[SecretKey, SecretText] = Field(default={}, max_length=50, json_schema_extra={"additionalProperties": False})
 
 
+class ProxyModelItem(NewProxyModel):
+    """A proxy model, whole: what is left out is not there."""
+
+    kind: Literal["proxymodel"]
+
+
 class ServerItem(NewServer):
     """A server, whole: what is left out is not there."""
 
@@ -47,7 +54,7 @@ class ServerItem(NewServer):
 
 
 class ProjectItem(ProjectBody):
-    """A project. What is left out stays as it is."""
+    """A project. What is left out stays as it is; a proxy model of ``null`` is taken out."""
 
     kind: Literal["project"]
     name: Name
@@ -59,7 +66,7 @@ class DefinitionItem(NewDefinition):
     kind: Literal["rbac"]
 
 
-ItemShape = UserItem | GroupItem | SecretItem | ServerItem | ProjectItem | DefinitionItem
+ItemShape = UserItem | GroupItem | SecretItem | ProxyModelItem | ServerItem | ProjectItem | DefinitionItem
 
 
 def _no_token(item: Any) -> Any:
@@ -77,7 +84,7 @@ class ApplyBody(Request):
     items: list[AnyItem] = Field(min_length=1, max_length=1000)
     prune: list[KindWord] = Field(
         default=[],
-        max_length=6,
+        max_length=7,
         description="delete what is of these kinds and not among the items, as far as the asker may view it",
     )
     dry_run: bool = Field(default=False, description="do all of it, and then take it back")

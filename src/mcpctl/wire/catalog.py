@@ -157,7 +157,7 @@ class ProjectBody(Request):
     """What a project is from now on. Members left out stay as they are."""
 
     servers: list[ServerName] | None = Field(default=None, max_length=200, description="attached, in this order")
-    proxy_model: Name | None = None
+    proxy_model: Name | None = Field(default=None, description="null takes it out; left out, it stays")
     tool_names: Literal["prefixed", "plain"] | None = None
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from mcpctl.wire.proxy_models import CacheRule, Stage
 from mcpctl.wire.shapes import Answer, Moment, Name, Request, ServerName, SubjectName, Text
 
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
@@ -76,8 +77,16 @@ class Upstream(Answer):
     unusable: str | None = None
 
 
+class ProxyModel(Answer):
+    """A pipeline over results, as it was written: defaults are the reader's to fill in (``proxy_models.with_defaults``)."""
+
+    name: str
+    stages: list[Stage]
+    cache: CacheRule | None
+
+
 class Upstreams(Answer):
-    """The servers of one project, in order."""
+    """The servers of one project, in order, and the proxy models that it and they name, by name."""
 
     revision: int
     project: str
@@ -85,6 +94,7 @@ class Upstreams(Answer):
     proxy_model: str | None
     topics: list[str]
     servers: list[Upstream]
+    proxy_models: list[ProxyModel] = Field(default=[], description="those named above, by name")
 
 
 class CallEvent(Request):
