@@ -59,7 +59,7 @@ class CacheKeys:
         text = "".join([f"{len(part)}:{part}" for part in parts])
         return blake2b(text.encode("utf-8", "surrogatepass"), key=self._key(), digest_size=32).hexdigest()
 
-    def mark(self, name: str, *pieces: bytes) -> bytes:
+    def mark(self, name: str, *pieces: bytes | bytearray | memoryview) -> bytes:
         """What shows that ``pieces`` were written by a gateway, under that name. 32 bytes."""
         found = blake2b(name.encode(), key=self._key(), digest_size=32)
         for piece in pieces:

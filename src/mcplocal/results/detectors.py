@@ -13,9 +13,7 @@ from typing import Any, Final
 
 from mcpctl.proxy_models.detectors import DETECTORS
 
-_AWS_SECRET: Final = (
-    r"""(?i)secret_?access_?key\\?["']?\s{0,10}[:=]\s{0,10}\\?["']?(?P<secret>(?:[A-Za-z0-9/+=]|\\/){40,44})"""
-)
+_BESIDE_AWS_KEY: Final = r"""(?i)secret_?access_?key\\?["']?\s{0,10}[:=]\s{0,10}\\?["']?(?P<secret>(?:[A-Za-z0-9/+=]|\\/){40,44})"""
 _AUTHORIZATION: Final = (
     r"""(?i)authorization\\?["']?\s{0,10}[:=]\s{0,10}\\?["']?(?:bearer|basic|token)\s+(?P<secret>[A-Za-z0-9._~+/=:-]{4,})"""
 )
@@ -27,7 +25,7 @@ _PATTERNS: Final[dict[str, tuple[str, ...]]] = {
         r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:.*?)"
         r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\z)",
     ),
-    "aws-access-key": (r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b", _AWS_SECRET),
+    "aws-access-key": (r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b", _BESIDE_AWS_KEY),
     "github-token": (r"gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255}",),
     "slack-token": (
         r"xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-\d-[A-Za-z0-9-]{10,}",

@@ -101,7 +101,9 @@ class FileCache:
         if answer.result is None:
             return False
         try:
-            body = write_object([(name, member.text) for name, member in answer.result.items()]).encode("utf-8", "surrogatepass")
+            body = write_object([(name, member.text) for name, member in answer.result.items()]).encode(
+                "utf-8", "surrogatepass"
+            )
             now = time()
             told = {"at": now, "until": now + ttl, "era": answer.era.value, "stamp": stamp, "size": answer.size}
             head = json.dumps({**told, "pages": list(pages)}).encode()

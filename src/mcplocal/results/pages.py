@@ -34,7 +34,21 @@ BREAK_WITHIN: Final = 5
 class _Head(msgspec.Struct):
     until: float
     tool: str
+    shape: str
     pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a text is from.
+
+    Attributes:
+        tool: the exposed name of the tool that gave it.
+        shape: says by which stages it went.
+    """
+
+    tool: str
+    shape: str
 
 
 _head: Final = msgspec.json.Decoder(_Head)
@@ -69,14 +83,14 @@ class Page:
         text: it.
         number: the first page has 1.
         count: how many there are.
-        tool: the exposed name of the tool that gave the text.
+        of: where the text is from.
         following: the cursor of the next one.
     """
 
     text: str
     number: int
     count: int
-    tool: str
+    of: Origin
     following: str | None
 
 
@@ -88,14 +102,14 @@ class Pages:
         self._directory = directory
         self._keys = keys
 
-    def keep(self, text: str, page_chars: int, ttl: float, tool: str, bound_to: tuple[str, str]) -> Kept:
+    def keep(self, text: str, page_chars: int, ttl: float, of: Origin, bound_to: tuple[str, str]) -> Kept:
         """Keep ``text``.
 
         Args:
             text: all of it, the first page too.
             page_chars: characters of a page, at most.
             ttl: seconds for which it can be read.
-            tool: the exposed name of the tool that gave it.
+            of: where it is from.
             bound_to: the subject and the project that may read it.
 
         Raises:
@@ -118,7 +132,7 @@ class Pages:
                 place += len(data)
                 yield data
             table.extend(_PAGE.pack(place, b""))
-            head = json.dumps({"until": time() + ttl, "tool": tool, "pages": count}).encode()
+            head = json.dumps({"until": time() + ttl, "tool": of.tool, "shape": of.shape, "pages": count}).encode()
             yield bytes(table)
             yield head
             yield _TAIL.pack(len(head), self._keys.mark(name, b"head", table, head))
@@ -164,7 +178,7 @@ class Pages:
         if not compare_digest(marked, self._keys.mark(name, b"page", str(number).encode(), data)):
             raise ValueError("the page is damaged")
         more = f"{token}.{number + 1}" if number < head.pages else None
-        return Page(data.decode("utf-8", "surrogatepass"), number, head.pages, head.tool, more)
+        return Page(data.decode("utf-8", "surrogatepass"), number, head.pages, Origin(head.tool, head.shape), more)
 
     def _name(self, token: str, bound_to: tuple[str, str]) -> str:
         return self._keys.name("page", token, *bound_to)

@@ -182,7 +182,7 @@ class PrivateDirectory:
                 os.unlink(name, dir_fd=directory)
 
     def stamp(self, name: str) -> int:
-        """When the file was last ``mark``\\ ed, in nanoseconds; 0 if never."""
+        """When ``mark`` was last called for the file, in nanoseconds; 0 if never."""
         directory = self._opened(make=False)
         if directory is None:
             return 0
@@ -241,7 +241,10 @@ class PrivateDirectory:
         now, limits = time(), self.limits
         found = sorted(self._files(), key=lambda one: one[1].st_mtime)
         size, entries = sum(one.st_size for _, one in found), sum(not name.startswith(STAMP) for name, _ in found)
-        over = size > limits.most_bytes - limits.most_bytes // SLACK or entries > limits.most_entries - limits.most_entries // SLACK
+        over = (
+            size > limits.most_bytes - limits.most_bytes // SLACK
+            or entries > limits.most_entries - limits.most_entries // SLACK
+        )
         most_bytes = limits.most_bytes * 9 // 10 if over else limits.most_bytes
         most_entries = limits.most_entries * 9 // 10 if over else limits.most_entries
         for name, one in found:
@@ -267,7 +270,7 @@ class PrivateDirectory:
         if directory is None:
             return found
         try:
-            names = os.listdir(directory)
+            names = os.listdir(directory)  # noqa: PTH208 - a Path cannot be a descriptor
         except OSError:
             return found
         for name in names:
@@ -327,7 +330,9 @@ class PrivateDirectory:
         if time() - self._warned_at < WARN_EVERY:
             return
         self._warned_at = time()
-        log.warning("the cache of results does not serve", directory=str(self.path), why=what, error=str(error) if error else None)
+        log.warning(
+            "the cache of results does not serve", directory=str(self.path), why=what, error=str(error) if error else None
+        )
 
 
 def _is_ours(found: os.stat_result) -> bool:

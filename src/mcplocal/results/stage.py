@@ -69,7 +69,7 @@ class Block:
     @property
     def json(self) -> str:
         """Its JSON."""
-        return self._raw if isinstance(self._raw, str) else str(self._raw, "utf-8")  # type: ignore[call-overload,no-any-return]
+        return self._raw if isinstance(self._raw, str) else str(self._raw, "utf-8")
 
     @property
     def size(self) -> int:
@@ -100,7 +100,7 @@ class Block:
     def members(self) -> dict[str, str]:
         """Its members as JSON text; none if it is no object."""
         try:
-            return {key: str(raw, "utf-8") for key, raw in _members.decode(self._raw).items()}  # type: ignore[call-overload]
+            return {key: str(raw, "utf-8") for key, raw in _members.decode(self._raw).items()}
         except _READS_OTHERWISE:
             found = _loaded(self.json)
             return {key: write(value) for key, value in found.items()} if isinstance(found, dict) else {}
@@ -161,7 +161,7 @@ class ToolResult:
     def with_texts(self, change: Callable[[str], str]) -> ToolResult:
         """The same with each text changed.
 
-        Where that changes any, the structured content, which says the same, is left out: it would say what the text no longer does.
+        Where that changes any, the structured content is left out: it would still say what the text no longer does.
         """
         content = tuple(block if (text := block.text) is None else block.with_text(change(text)) for block in self.content)
         if all(new is old for new, old in zip(content, self.content, strict=True)):

@@ -111,9 +111,10 @@ class Summarizer:
         body = _request(self._model, text, most_tokens, instructions)
         asked = sum(len(one["content"]) for one in body["messages"]) // CHARS_PER_TOKEN
         reserved = self._budget.reserve(asked + most_tokens)
-        spent = 0
+        spent, sent = 0, False
         try:
             async with self._at_once:
+                sent = True
                 said, used = await self._with_retries(body)
             spent = used if used is not None else asked + len(said) // CHARS_PER_TOKEN + 1
         except (aiohttp.ClientError, TimeoutError, OSError, _Again) as error:
@@ -121,8 +122,9 @@ class Summarizer:
             raise StageFailed("the language model does not answer") from None
         finally:
             # What failed may have been paid for; what was asked is then the better guess.
-            self._budget.settle(reserved, spent or asked)
-            self._counts.summarizer_tokens += spent or asked
+            spent = spent or (asked if sent else 0)
+            self._budget.settle(reserved, spent)
+            self._counts.summarizer_tokens += spent
         if not said.strip():
             raise StageFailed("the language model says nothing")
         return said.strip()
@@ -157,7 +159,7 @@ class Summarizer:
             kind = response.content_type
             try:
                 if kind == "application/json":
-                    return _whole(json.loads(await response.content.read(MOST_OUTPUT * 8)))
+                    return _whole(json.loads(await _bounded(response)))
                 if kind != "text/event-stream":
                     raise StageFailed("the language model's endpoint does not speak the OpenAI protocol")
                 return await _streamed(response)
@@ -233,6 +235,15 @@ async def _streamed(response: aiohttp.ClientResponse) -> tuple[str, int | None]:
         if size > MOST_OUTPUT:
             raise StageFailed("the language model does not stop")
     raise StageFailed("the language model broke off")
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    whole = bytearray()
+    async for chunk in response.content.iter_any():
+        whole += chunk
+        if len(whole) > MOST_OUTPUT * 8:
+            raise StageFailed("the language model does not stop")
+    return bytes(whole)
 
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[str]:

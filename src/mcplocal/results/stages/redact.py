@@ -1,6 +1,6 @@
-"""``redact``: takes secrets, and what matches a model's patterns, out of everything a server says.
+r"""``redact``: takes secrets, and what matches a model's patterns, out of everything a server says.
 
-Strings are looked at as they read, not as they are written: ``\\u006dcpctl_pat_…`` is found, also where JSON stands inside a
+Strings are looked at as they read, not as they are written: ``\u006dcpctl_pat_…`` is found, also where JSON stands inside a
 text. Numbers count as what they look like. All else, and every string that holds nothing, stays the text it came in. What is
 base64 by its type (an image's ``data``, a resource's ``blob``) is not looked into.
 """
@@ -18,7 +18,7 @@ from mcpctl.proxy_models.detectors import ALWAYS_ON, DETECTORS
 from mcpctl.proxy_models.linear_patterns import compiled
 from mcplocal.json_text import write, write_object
 from mcplocal.results.detectors import IN_SOURCE, Detector, any_of, detector
-from mcplocal.results.stage import Block, StageFailed, ToolResult
+from mcplocal.results.stage import Block, StageFailed, ToolResult, blocks_of
 
 _TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|-?\d{13,19}(?![\d.eE])', re.DOTALL)
 _STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
@@ -70,6 +70,14 @@ class Redactor:
         """Members whose values are JSON, names and values redacted."""
         return {self.text(name, until): self.source(value, until) for name, value in members.items()}
 
+    def member(self, name: str, source: str, until: float) -> str:
+        """The JSON of the member of that name, redacted; in ``contents`` and ``messages`` base64 is known by its place."""
+        if name not in ("contents", "messages") or (parts := blocks_of(source)) is None:
+            return self.source(source, until)
+        found = [self._resource(part.json, until) if name == "contents" else self._message(part, until) for part in parts]
+        same = all(text == part.json for text, part in zip(found, parts, strict=True))
+        return source if same else "[" + ",".join(found) + "]"
+
     def source(self, source: str, until: float) -> str:
         """JSON with its strings, names and long numbers redacted; it stays JSON."""
         found = _TOKEN.sub(lambda match: self._token(match[0], until, DEEPEST), source)
@@ -115,6 +123,16 @@ class Redactor:
             else:
                 found[self.text(name, until)] = self.source(value, until)
         return block if found == members else Block(write_object(found))
+
+    def _message(self, message: Block, until: float) -> str:
+        members = message.members
+        if not members:
+            return self.source(message.json, until)
+        found = {
+            self.text(name, until): self._block(Block(value), until).json if name == "content" else self.source(value, until)
+            for name, value in members.items()
+        }
+        return message.json if found == members else write_object(found)
 
     def _resource(self, source: str, until: float) -> str:
         resource = Block(source).members

@@ -71,8 +71,12 @@ def selected(result: ToolResult, options: Mapping[str, Any], until: float) -> To
     text = found if isinstance(found, str) else _written(found)
     first = next((block for block in result.content if block.text is not None), None)
     chosen = Block.of_text(text) if first is None else first.with_text(text)
-    kept: list[Block] = [chosen if block is first else block for block in result.content if block is first or block.text is None]
-    return result.with_content(kept if first is not None else [chosen, *kept], _written(found) if isinstance(found, dict) else None)
+    kept: list[Block] = [
+        chosen if block is first else block for block in result.content if block is first or block.text is None
+    ]
+    return result.with_content(
+        kept if first is not None else [chosen, *kept], _written(found) if isinstance(found, dict) else None
+    )
 
 
 def _found(expression: str, value: Any, until: float) -> Any:
