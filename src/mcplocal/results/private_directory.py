@@ -215,6 +215,19 @@ class PrivateDirectory:
         oldest = min((one.st_mtime for _, one in found), default=None)
         return Content(len(found), sum(one.st_size for _, one in found), oldest)
 
+    @property
+    def unusable(self) -> str | None:
+        """Why what stands there is not used; ``None`` if it is, or if there is nothing yet."""
+        try:
+            found = os.lstat(self.path)
+        except OSError:
+            return None
+        if not stat.S_ISDIR(found.st_mode):
+            return f"{self.path} is no directory"
+        if not _is_ours(found):
+            return f"{self.path} belongs to somebody else, or others may look into it (it must be 0700)"
+        return None
+
     def clear(self) -> Content:
         """Remove everything; what was there. Stamps stay: what is being written now may be of before them."""
         found = [(name, one) for name, one in self._files() if not name.startswith(STAMP)]

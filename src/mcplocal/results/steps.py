@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Final
 
 from mcpctl.errors import InvalidInput
-from mcpctl.proxy_models.stages import with_defaults
+from mcpctl.proxy_models.stages import check_stages, with_defaults
 from mcpctl.proxy_models.third_party import third_party_stages
 from mcplocal.results.aside import Aside
 from mcplocal.results.stage import THIRD_PARTY_TIMEOUT, StageContext, StageFailed, ToolResult
@@ -17,7 +17,6 @@ from mcplocal.results.stages.compact_json import compacted
 from mcplocal.results.stages.html_to_markdown import as_markdown
 from mcplocal.results.stages.paginate import Keep, paginated
 from mcplocal.results.stages.redact import Redactor
-from mcplocal.results.stages.select import selected
 from mcplocal.results.stages.summarize import Summary, summarized
 from mcplocal.results.stages.truncate import truncated
 
@@ -89,6 +88,11 @@ def steps_of(stages: tuple[tuple[str, Mapping[str, Any]], ...]) -> tuple[Step, .
 
 
 def _step(name: str, given: Mapping[str, Any]) -> Step:
+    # A control plane may be newer than this gateway: an option that is not understood is not passed over.
+    wrong = check_stages([{"stage": name, "options": dict(given)}])
+    if wrong:
+        why = "; ".join(f"{path.partition('.')[2]}: {said}" for path, said in wrong)
+        return Step(name, _Broken(f"it is not understood by this gateway ({why[:300]})"), broken=why)
     try:
         options = with_defaults(name, given)
         return _BUILTIN[name](options) if name in _BUILTIN else _third_party(name, options)
@@ -121,6 +125,8 @@ def _compact_json(options: Mapping[str, Any]) -> Step:
 
 
 def _select(options: Mapping[str, Any]) -> Step:
+    from mcplocal.results.stages.select import selected  # here: a gateway without such a model never needs JMESPath
+
     return _aside("select", lambda result: selected(result, options, monotonic() + TIMEOUT), SLOW, of_errors=False)
 
 

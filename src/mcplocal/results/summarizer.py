@@ -16,7 +16,6 @@ from time import monotonic
 from typing import Any, Final
 
 import aiohttp
-import stamina
 import structlog
 
 from mcplocal.event_stream import EventReader, EventTooLong
@@ -135,6 +134,8 @@ class Summarizer:
             await self._http.close()
 
     async def _with_retries(self, body: dict[str, Any]) -> tuple[str, int | None]:
+        import stamina  # here: most gateways never ask a language model
+
         async for attempt in stamina.retry_context(
             on=_when_again, attempts=ATTEMPTS, timeout=None, wait_initial=0.2, wait_max=2.0, wait_jitter=0.2
         ):
