@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from mcpctl.proxy_models.detectors import DETECTORS
 
-_BESIDE_AWS_KEY: Final = r"""(?i)secret_?access_?key\\?["']?\s{0,10}[:=]\s{0,10}\\?["']?(?P<secret>(?:[A-Za-z0-9/+=]|\\/){40,44})"""
+_BESIDE_AWS_KEY: Final = (
+    r"""(?i)secret_?access_?key\\?["']?\s{0,9}[:=]\s{0,9}\\?["']?(?P<secret>(?:[A-Za-z0-9/+=]|\\/){40,44})"""
+)
 _AUTHORIZATION: Final = (
     r"""(?i)authorization\\?["']?\s{0,10}[:=]\s{0,10}\\?["']?(?:bearer|basic|token)\s+(?P<secret>[A-Za-z0-9._~+/=:-]{4,})"""
 )

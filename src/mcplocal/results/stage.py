@@ -125,6 +125,15 @@ def blocks_of(content: str) -> tuple[Block, ...] | None:
         return tuple(Block(write(one)) for one in found) if isinstance(found, list) else None
 
 
+def is_json(text: str) -> bool:
+    """Whether ``text`` is one JSON value."""
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except _READS_OTHERWISE:
+        return False
+    return True
+
+
 def _loaded(text: str) -> Any:
     try:
         return json.loads(text)

@@ -18,10 +18,13 @@ from mcpctl.proxy_models.detectors import ALWAYS_ON, DETECTORS
 from mcpctl.proxy_models.linear_patterns import compiled
 from mcplocal.json_text import write, write_object
 from mcplocal.results.detectors import IN_SOURCE, Detector, any_of, detector
-from mcplocal.results.stage import Block, StageFailed, ToolResult, blocks_of
+from mcplocal.results.stage import Block, StageFailed, ToolResult, blocks_of, is_json
 
 _TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|-?\d{13,19}(?![\d.eE])', re.DOTALL)
-_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+"""Strings and long numbers of JSON. In what is no JSON it would look for the end of a string from every quotation mark."""
+_SEGMENT: Final = re.compile(r'(?:[^"\\]++|\\.)++', re.DOTALL)
+_ESCAPE: Final = re.compile(r'\\(?:u([0-9A-Fa-f]{4})|(["\\/bfnrt]))')
+_ESCAPED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _BASE64_OF: Final = {"image": "data", "audio": "data"}
 DEEPEST: Final = 4
 """How many levels of JSON inside strings of JSON are looked into."""
@@ -79,17 +82,29 @@ class Redactor:
         return source if same else "[" + ",".join(found) + "]"
 
     def source(self, source: str, until: float) -> str:
-        """JSON with its strings, names and long numbers redacted; it stays JSON."""
-        found = _TOKEN.sub(lambda match: self._token(match[0], until, DEEPEST), source)
+        """Valid JSON with its strings, names and long numbers redacted; it stays JSON."""
+        return self._source(source, until, DEEPEST)
+
+    def _source(self, source: str, until: float, depth: int) -> str:
+        found = _TOKEN.sub(lambda match: self._token(match[0], until, depth), source)
         return self._replaced(self._in_source, found, until, as_json=True)
 
     def text(self, text: str, until: float, depth: int = DEEPEST) -> str:
         """A text as a person reads it, redacted."""
-        if depth and ("\\" in text or text.lstrip()[:1] in ("{", "[")):
-            # Perhaps it holds JSON, in which a secret can be written with escapes, or a number can be one.
-            tokens = _TOKEN if text.lstrip()[:1] in ("{", "[") else _STRING
-            text = tokens.sub(lambda match: self._token(match[0], until, depth - 1), text)
+        if depth and text.lstrip()[:1] in ("{", "[") and is_json(text):
+            text = self._source(text, until, depth - 1)
+        elif depth and "\\" in text:
+            # Perhaps there is JSON in it, in which a secret can be written with escapes. What a string is cannot be told in
+            # any text, so whatever stands between two quotation marks is read as if it were one.
+            text = _SEGMENT.sub(lambda match: self._segment(match[0], until, depth - 1), text)
         return self._plain(text, until)
+
+    def _segment(self, segment: str, until: float, depth: int) -> str:
+        if "\\" not in segment:
+            return segment
+        value = _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else _ESCAPED.get(match[2], match[2]), segment)
+        found = self.text(value, until, depth)
+        return segment if found == value else write(found)[1:-1]
 
     def _token(self, token: str, until: float, depth: int) -> str:
         if token[0] != '"':
@@ -168,11 +183,13 @@ class Redactor:
 
 
 def _cut_out(pattern: Any, text: bytes, into: bytes, passes: Callable[[bytes], bool] | None, until: float) -> bytes:
-    group = "secret" if "secret" in pattern.groupindex else 0
+    group = pattern.groupindex.get("secret", 0)
     pieces: list[bytes] = []
     done = 0
     for match in pattern.finditer(text):
         start, end = match.span(group)
+        if start < 0:  # it matched by a branch without that group
+            start, end = match.span()
         if start == end or (passes is not None and not passes(text[start:end])):
             continue
         if monotonic() > until:
