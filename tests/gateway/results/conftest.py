@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.gateway.conftest import Endpoint, Project, World
-from tests.gateway.upstreams import Upstream, tool
+from tests.gateway.upstreams import Upstream, served, tool
 from tests.serving import made
 
 _numbers = itertools.count(1)
@@ -72,23 +71,22 @@ def select(world: World, project: Project, name: str | None) -> None:
     assert answer.status_code == 200, answer.text
 
 
-Make = Callable[..., Shaped]
+@dataclass
+class Make:
+    """Makes a project with one server and a model; a stage is its name, or its name and options."""
+
+    world: World
+
+    def __call__(self, upstream: Upstream, *stages: Any, cache: dict[str, Any] | None = None, **settings: Any) -> Shaped:
+        upstream.url = self.world.stack.enter_context(served(upstream.app())) + "/mcp"  # type: ignore[attr-defined]
+        name = model(self.world, *stages, cache=cache)
+        project = self.world.project(s=upstream)
+        select(self.world, project, name)
+        endpoint = self.world.gateway(**settings).as_(project.token()["token"])
+        return Shaped(self.world, project, upstream, name, endpoint)
 
 
 @pytest.fixture
 def shaped(world: World) -> Make:
-    """Makes a project with one server and a model."""
-
-    def make(upstream: Upstream, *stages: Any, cache: dict[str, Any] | None = None, **settings: Any) -> Shaped:
-        world.upstream  # noqa: B018 - the fixture's own
-        from tests.gateway.upstreams import served
-
-        upstream.url = world.stack.enter_context(served(upstream.app())) + "/mcp"  # type: ignore[attr-defined]
-        name = model(world, *stages, cache=cache)
-        project = world.project(s=upstream)
-        select(world, project, name)
-        token = project.token()
-        endpoint = world.gateway(**settings).as_(token["token"])
-        return Shaped(world, project, upstream, name, endpoint)
-
-    return make
+    """Makes projects whose results are shaped."""
+    return Make(world)
