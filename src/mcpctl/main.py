@@ -25,6 +25,7 @@ MORE: Final = "More"
 ENTRIES: Final = (
     Entry("get", "mcpctl.cli.get:get", "Show one or many things.", BASIC),
     Entry("describe", "mcpctl.cli.describe:describe", "Show all there is to say about something.", BASIC),
+    Entry("explain", "mcpctl.cli.explain:explain", "Explain what can be written in a proxy model.", BASIC),
     Entry("logs", "mcpctl.cli.logs:logs", "Show what a server wrote on a gateway.", BASIC),
     Entry("create", "mcpctl.cli.create:create", "Create something.", BASIC),
     Entry("set", "mcpctl.cli.change:set_", "Change something.", BASIC),

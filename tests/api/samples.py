@@ -109,7 +109,7 @@ BODIES: dict[str, Any] = {
             {"kind": "secret", "name": "applied", "keys": ["key"], "values": {"key": "value"}},
             {"kind": "proxymodel", **PROXY_MODEL, "name": "applied"},
             {"kind": "server", **SERVER, "name": "applied"},
-            {"kind": "project", "name": "applied", "servers": ["applied"], "toolNames": "prefixed", "proxyModel": "applied"},
+            {"kind": "project", "name": "applied", "servers": ["applied"], "toolNames": "prefixed"},
             {"kind": "rbac", "name": "applied", "subjects": ["User:applied"], "roleBindings": ["role:view,resource:servers"]},
         ],
         "prune": [],

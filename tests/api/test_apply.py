@@ -339,7 +339,7 @@ def test_pruning_takes_nothing_out_of_what_was_asked_for(served: Served) -> None
         ({"items": [group("x")], "prune": ["user"]}, "prune.0: there is no user among the items, so pruning would delete every one"),
         ({"items": []}, "items: it must have 1 members or more"),
         ({"items": [{"kind": "mcptoken", "name": "x", "project": "p"}]}, "items.0: a token cannot be applied: its secret is shown once"),
-        ({"items": [{"kind": "users", "name": "x"}]}, "items.0: its 'kind' must be one of 'user', 'group', 'secret', 'server', 'project', 'rbac'"),
+        ({"items": [{"kind": "users", "name": "x"}]}, "items.0: its 'kind' must be one of 'user', 'group', 'secret', 'proxymodel', 'server', 'project', 'rbac'"),
         ({"items": [{"name": "x"}]}, "items.0: it must name its 'kind'"),
         ({"items": [{**group("x"), "membres": []}]}, "items.0.membres: unknown member"),
         ({"items": [{**rbac("x", "User:admin"), "roleBindings": ["role:veiw,resource:servers"]}]}, "items.0.roleBindings.0"),

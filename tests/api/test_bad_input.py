@@ -88,6 +88,7 @@ def admin(shared: Served) -> Client:
         ("POST", "/groups", {"name": "sample"}),
         ("POST", "/servers", {"name": "sample", "transport": "streamable-http", "url": "http://127.0.0.1:9/mcp"}),
         ("POST", "/projects", {"name": "sample", "servers": ["sample"]}),
+        ("POST", "/proxymodels", BODIES["post_proxymodels"]),
         ("POST", "/mcptokens", {"name": "sample", "project": "sample"}),
         ("POST", "/rbac", BODIES["post_rbac"]),
     )

@@ -74,6 +74,7 @@ def _shared(shared: Served) -> Served:
         ("POST", "/groups", {"name": "sample"}),
         ("POST", "/servers", {"name": "sample", "transport": "stdio", "command": "x"}),
         ("POST", "/projects", {"name": "sample", "servers": ["sample"]}),
+        ("POST", "/proxymodels", {"name": "sample", "stages": [{"stage": "truncate"}]}),
         ("POST", "/secrets", {"name": "sample", "values": {"k": "v"}}),
         ("POST", "/mcptokens", {"name": "sample", "project": "sample"}),
         ("POST", "/rbac", BODIES["post_rbac"]),

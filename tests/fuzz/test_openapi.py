@@ -58,12 +58,15 @@ STATE = re.compile(
     r"|it is .* in the path|name the tool|unknown role|nothing to change|bindings only allow|it must be http://"
     r"|it must be a whole number|the secret has no such key|nothing would be left|a server sends it as a header"
     r"|a secret needs a key|there is no value of it yet|does not become a service user"
+    r"|another pattern or a detector is called so"
 )
 """What no schema can say: references to what is not there, members that need or exclude each other, cursors, spellings;
 and 1.0, which is an integer there and none here."""
 
 schemathesis.openapi.format("role-binding", valid_bindings().map(str))
 schemathesis.openapi.format("policy-name", st.just("*"))
+schemathesis.openapi.format("re2", st.sampled_from(["TICKET-[0-9]+", "(?i)secret"]))
+schemathesis.openapi.format("jmespath", st.sampled_from(["items[].name", "@"]))
 schemathesis.openapi.format("lifetime", st.sampled_from(["30d", "12h", "1h30m", "never"]))
 schemathesis.openapi.format("moment", st.sampled_from(["1h", "7d", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00+02:00"]))
 
@@ -126,6 +129,7 @@ def bearer(shared: Served) -> str:
         ("POST", "/groups", {"name": "sample"}),
         ("POST", "/servers", {"name": "sample", "transport": "streamable-http", "url": "http://127.0.0.1:9/mcp"}),
         ("POST", "/projects", {"name": "sample", "servers": ["sample"]}),
+        ("POST", "/proxymodels", BODIES["post_proxymodels"]),
     )
     shared.control.failed_logins.wait = lambda *_keys: 0.0  # type: ignore[method-assign]  # this is not about guessing
     shared.control.failed_bearers.wait = lambda *_keys: 0.0  # type: ignore[method-assign]

@@ -53,12 +53,13 @@ def _what_flags(function: Made) -> Made:
 def apply(places: tuple[str, ...], prune: tuple[str, ...], dry_run: bool, yes: bool, output: str | None) -> None:
     """Make things as files say, all of it or nothing: what is not there is created, what differs is changed.
 
-    The files hold what 'mcpctl get KIND -o yaml' prints: users, groups, secrets, servers, projects and RBAC definitions.
-    You need what each of them needs alone, and nothing in the files helps you to it.
+    The files hold what 'mcpctl get KIND -o yaml' prints: users, groups, secrets, proxy models, servers, projects and RBAC
+    definitions. You need what each of them needs alone, and nothing in the files helps you to it.
 
-    What is left out stays as it is: members of a group, servers and toolNames of a project, whether a user is disabled. A
-    server and an RBAC definition are whole: what a server's document leaves out, such as env, is deleted. A secret has the
-    keys it names, with the values given; keys without one keep theirs. A user's password is for a new user.
+    What is left out stays as it is: members of a group; servers, toolNames and proxyModel of a project, and a proxyModel of
+    null is none; whether a user is disabled. A server, a proxy model and an RBAC definition are whole: what a server's document
+    leaves out, such as env, is deleted. A secret has the keys it names, with the values given; keys without one keep theirs. A
+    user's password is for a new user.
 
     --prune never deletes you, the user admin, the groups admins and gateways, or whom policy files name. It asks first.
 

@@ -7,10 +7,26 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from mcpctl.cli.ages import NONE, ago, moment, until
+from mcpctl.cli.stage_flags import as_flag, in_words
 from mcpctl.client.http import Json
 
 Form = Literal[
-    "text", "list", "count", "map", "ago", "until", "moment", "flag", "ms", "endpoint", "status", "who", "what", "decision"
+    "text",
+    "list",
+    "count",
+    "map",
+    "ago",
+    "until",
+    "moment",
+    "flag",
+    "ms",
+    "endpoint",
+    "status",
+    "who",
+    "what",
+    "decision",
+    "stages",
+    "cache",
 ]
 
 
@@ -70,6 +86,19 @@ def _decision(item: Json, _value: Any) -> str:
     return decided if outcome in ("ok", decided) else f"{decided}: {outcome}"
 
 
+def stage_lines(value: Any) -> list[str]:
+    """The stages of a proxy model, each as ``--stage`` takes it."""
+    return [as_flag(one) for one in value or ()] or [NONE]
+
+
+def cache_lines(value: Any) -> list[str]:
+    """What a proxy model has cached, in full."""
+    if not value:
+        return ["nothing"]
+    tools = ["what its server calls read-only or idempotent", *value.get("tools", ())]
+    return [f"for {in_words(value['ttlSeconds'])}: {tools[0]}", *(f"    and {tool}" for tool in tools[1:])]
+
+
 CELLS: Final[dict[Form, Callable[[Json, Any], str]]] = {
     "text": _text,
     "list": lambda item, value: _bindings(item, value) if any("," in str(one) for one in value or ()) else _list(item, value),
@@ -85,4 +114,6 @@ CELLS: Final[dict[Form, Callable[[Json, Any], str]]] = {
     "who": _who,
     "what": _what,
     "decision": _decision,
+    "stages": lambda _item, value: ",".join(str(one.get("stage")) for one in value or ()) or NONE,
+    "cache": lambda _item, value: in_words(value["ttlSeconds"]) if value else NONE,
 }

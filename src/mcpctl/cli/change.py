@@ -9,10 +9,19 @@ import rich_click as click
 from mcpctl.cli.connection import control_plane
 from mcpctl.cli.create_grants import definition_flags
 from mcpctl.cli.create_secrets import set_secret
-from mcpctl.cli.create_servers import COMMAND_LINE, CommandAfterDashes, project_body, project_flags, server_body, server_flags
+from mcpctl.cli.create_servers import (
+    COMMAND_LINE,
+    CommandAfterDashes,
+    project_body,
+    project_flags,
+    proxy_model_flag,
+    server_body,
+    server_flags,
+)
 from mcpctl.cli.credentials import password_flags, read_password
 from mcpctl.cli.flags import connection_flags, output_flag
 from mcpctl.cli.output import print_done
+from mcpctl.cli.proxy_models import set_proxymodel
 from mcpctl.cli.resources import GROUPS, PROJECTS, RBAC, SERVERS, USERS
 from mcpctl.cli.terminal import say
 from mcpctl.cli.verbs import VerbGroup
@@ -121,6 +130,7 @@ def set_rbac(name: str, subjects: tuple[str, ...], role_bindings: tuple[str, ...
 @set_.command("server", cls=CommandAfterDashes, short_help="How a server is reached.")
 @click.argument("name", metavar="NAME", help="Name of the server.")
 @server_flags
+@proxy_model_flag(new=False)
 @click.option("--remove-header", multiple=True, metavar="KEY", help="A header to drop; may be repeated.")
 @click.option("--remove-env", multiple=True, metavar="KEY", help="A variable to drop; may be repeated.")
 @output_flag("name", "json", "yaml")
@@ -141,6 +151,7 @@ def set_server(
       mcpctl set server docs --url https://mcp.example.com/v2
       mcpctl set server github --header Authorization=secret:github/new
       mcpctl set server time --remove-env TZ -- uvx mcp-server-time
+      mcpctl set server docs --proxy-model short
     """
     with control_plane() as plane:
         before = plane.get(SERVERS.path(name))
@@ -154,7 +165,7 @@ def set_server(
     print_done(SERVERS, made, "changed", output)
 
 
-@set_.command("project", short_help="Servers and tool names of a project.")
+@set_.command("project", short_help="What a project is made of.")
 @click.argument("name", metavar="NAME", help="Name of the project.")
 @project_flags(new=False)
 @output_flag("name", "json", "yaml")
@@ -165,10 +176,12 @@ def set_project(name: str, output: str | None, **flags: Any) -> None:
     Examples:
       mcpctl set project demo --server github --server time
       mcpctl set project demo --tool-names plain
+      mcpctl set project demo --proxy-model short
+      mcpctl set project demo --no-proxy-model
     """
     body = project_body(flags)
     if not body:
-        raise InvalidInput("nothing to change", errors=[FieldError("servers", "give it, or --tool-names")])
+        raise InvalidInput("nothing to change", errors=[FieldError("servers", "give it, --tool-names or --proxy-model")])
     with control_plane() as plane:
         made = plane.put(PROJECTS.path(name), body)
     print_done(PROJECTS, made, "changed", output)
@@ -227,3 +240,4 @@ def _switch(names: tuple[str, ...], output: str | None, *, disabled: bool) -> No
 
 
 set_.add_command(set_secret)
+set_.add_command(set_proxymodel)

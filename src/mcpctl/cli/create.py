@@ -1,4 +1,4 @@
-"""``mcpctl create``: users, groups, sessions here; servers, projects, secrets, RBAC definitions and tokens beside it."""
+"""``mcpctl create``: users, groups, sessions here; all else beside it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mcpctl.cli.create_servers import create_project, create_server
 from mcpctl.cli.credentials import password_flags, raw_token_flags, read_password, token_destination
 from mcpctl.cli.flags import connection_flags, output_flag
 from mcpctl.cli.output import print_done
+from mcpctl.cli.proxy_models import create_proxymodel
 from mcpctl.cli.resources import GROUPS, SESSIONS, USERS
 from mcpctl.cli.terminal import say
 from mcpctl.cli.verbs import VerbGroup
@@ -97,5 +98,5 @@ def expires(when: str | None) -> str:
     return f"until {when}" if when else "without an end"
 
 
-for _command in (create_project, create_server, create_secret, create_rbac, create_mcptoken):
+for _command in (create_project, create_server, create_proxymodel, create_secret, create_rbac, create_mcptoken):
     create.add_command(_command)

@@ -69,9 +69,26 @@ def server_flags(function: Made) -> Made:
     return function
 
 
+def proxy_model_flag(*, new: bool) -> Callable[[Made], Made]:
+    """``--proxy-model`` and, for what is there, ``--no-proxy-model``."""
+
+    def add(function: Made) -> Made:
+        if not new:
+            function = click.option("--no-proxy-model", is_flag=True, help="Give results as they come.")(function)
+        return click.option("--proxy-model", type=NAME, metavar="NAME", help="What shapes its results.")(function)
+
+    return add
+
+
+def _refuse_both(flags: Mapping[str, Any]) -> None:
+    if flags["proxy_model"] and flags.get("no_proxy_model"):
+        raise InvalidInput("a proxy model or none?", errors=[FieldError("proxy_model", "leave it out, or --no-proxy-model")])
+
+
 @click.command("server", cls=CommandAfterDashes, short_help="An MCP server, by URL or command.")
 @click.argument("name", type=SERVER, metavar="NAME", help="Name of the server.")
 @server_flags
+@proxy_model_flag(new=True)
 @output_flag("name", "json", "yaml")
 @connection_flags
 @click.pass_context
@@ -100,6 +117,7 @@ def server_body(before: Mapping[str, Any], command_line: list[str] | None, flags
         InvalidInput: both a URL and a command are given, or neither; or a flag belongs to the other kind of server.
     """
     url = flags["url"]
+    _refuse_both(flags)
     if command_line is not None and not command_line:
         raise InvalidInput("no command follows '--'", errors=[FieldError("command", "write -- COMMAND ARGS...")])
     if url and command_line:
@@ -129,7 +147,7 @@ def server_body(before: Mapping[str, Any], command_line: list[str] | None, flags
     health = dict(before.get("healthCheck") or {})
     health |= {member: flags[flag] for flag, member in _HEALTH if flags[flag] is not None}
     body["healthCheck"] = health or None
-    body["proxyModel"] = before.get("proxyModel")
+    body["proxyModel"] = flags["proxy_model"] or (None if flags.get("no_proxy_model") else before.get("proxyModel"))
     body["stateful"] = before.get("stateful", False) if flags["stateful"] is None else flags["stateful"]
     return body
 
@@ -139,6 +157,7 @@ def project_flags(*, new: bool) -> Callable[[Made], Made]:
 
     def add(function: Made) -> Made:
         for flag in (
+            proxy_model_flag(new=new),
             click.option(
                 "--tool-names",
                 type=OneOf(("prefixed", "plain")),
@@ -166,6 +185,7 @@ def create_project(name: str, output: str | None, **flags: Any) -> None:
     Examples:
       mcpctl create project demo
       mcpctl create project demo --server github --server time
+      mcpctl create project demo --server github --proxy-model short
     """
     with control_plane() as plane:
         made = plane.post(PROJECTS.collection, {"name": name} | project_body(flags))
@@ -173,12 +193,19 @@ def create_project(name: str, output: str | None, **flags: Any) -> None:
 
 
 def project_body(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The members the flags say something about."""
+    """The members the flags say something about.
+
+    Raises:
+        InvalidInput: a proxy model is named, and none at all.
+    """
+    _refuse_both(flags)
     found = {
         "servers": list(flags["servers"]) or None,
         "toolNames": flags["tool_names"],
+        "proxyModel": flags["proxy_model"],
     }
-    return {member: value for member, value in found.items() if value is not None}
+    body = {member: value for member, value in found.items() if value is not None}
+    return body | ({"proxyModel": None} if flags.get("no_proxy_model") else {})
 
 
 def _warn_of_secrets(found: tuple[Pair, ...], flag: str) -> None:

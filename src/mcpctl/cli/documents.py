@@ -14,17 +14,30 @@ from pathlib import Path
 from typing import Any, Final
 
 from mcpctl.cli import plain_yaml
-from mcpctl.cli.resources import GROUPS, KINDS, MCPTOKENS, PROJECTS, RBAC, SECRETS, SERVERS, USERS, Kind, kind_called
+from mcpctl.cli.resources import (
+    GROUPS,
+    KINDS,
+    MCPTOKENS,
+    PROJECTS,
+    PROXYMODELS,
+    RBAC,
+    SECRETS,
+    SERVERS,
+    USERS,
+    Kind,
+    kind_called,
+)
 from mcpctl.client.http import Json
 from mcpctl.errors import InvalidInput
 
-APPLIED: Final = (USERS, GROUPS, SECRETS, SERVERS, PROJECTS, RBAC)
+APPLIED: Final = (USERS, GROUPS, SECRETS, PROXYMODELS, SERVERS, PROJECTS, RBAC)
 """What can be applied."""
 
 READ_ONLY: Final = {
     "user": {"id", "groups", "createdAt"},
     "group": {"id", "createdAt"},
     "secret": {"id", "servers", "createdAt", "updatedAt"},
+    "proxymodel": {"id", "projects", "servers", "createdAt", "updatedAt"},
     "server": {"id", "projects", "createdAt", "updatedAt"},
     "project": {"id", "createdAt", "updatedAt"},
     "rbac": {"origin", "readOnly"},
@@ -54,11 +67,17 @@ class Document:
 
 
 def as_item(kind: Kind, body: Json) -> Json:
-    """What ``get`` answered, or a file says, as the item that makes it so: without what nobody sets and what is not there."""
+    """What ``get`` answered, or a file says, as the item that makes it so: without what nobody sets and what is not there.
+
+    That a project has no proxy model stays in it: left out, it would keep the one it has.
+    """
     empty: tuple[Any, ...] = (None, {}, []) if kind is SERVERS else (None,)
+    says_none = {"proxyModel"} if kind is PROJECTS else set()
     read_only = READ_ONLY[kind.singular] | {"kind"}
     return {"kind": kind.singular} | {
-        member: value for member, value in body.items() if member not in read_only and value not in empty
+        member: value
+        for member, value in body.items()
+        if member not in read_only and (value not in empty or member in says_none)
     }
 
 
@@ -94,6 +113,23 @@ def parse(source: str, text: str) -> list[Document]:
     found = [*_things(source, text, wrong)]
     _refuse(wrong)
     return [_document(where, body) for where, body in found]
+
+
+def read_one(kind: Kind, name: str, place: str) -> Json:
+    """The one thing in ``place`` as the item that makes it so; its kind and name may be left out, as they were said already.
+
+    Raises:
+        InvalidInput: it cannot be read, or holds something else.
+    """
+    wrong = dict[str, list[str]]()
+    found = [body for source, text in _texts(place) for _, body in _things(source, text, wrong)]
+    _refuse(wrong)
+    if len(found) != 1 or not isinstance(found[0], dict):
+        raise InvalidInput(f"{place} must hold one {kind.singular}, and holds {len(found) or 'nothing'}")
+    document = _document(place, {"kind": kind.singular, "name": name} | found[0])
+    if (document.kind, document.item["name"]) != (kind, name):
+        raise InvalidInput(f"{place} holds {document.reference}, and not {kind.singular}/{name}")
+    return document.item
 
 
 def _refuse(wrong: dict[str, list[str]]) -> None:

@@ -56,9 +56,9 @@ def get(
 ) -> int:
     """Show one or many things.
 
-    KIND is one of users, groups, sessions, projects, servers, secrets, instances, rbac, mcptokens, audit; singular
+    KIND is one of users, groups, sessions, projects, servers, proxymodels, secrets, instances, rbac, mcptokens, audit; singular
     names work too. Lists hold what you may view. What -o yaml and -o json print of users, groups,
-    secrets, servers, projects and rbac, 'mcpctl apply' takes back.
+    secrets, proxymodels, servers, projects and rbac, 'mcpctl apply' takes back.
 
     Examples:
       mcpctl get users

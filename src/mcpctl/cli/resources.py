@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from mcpctl.cli.ages import NONE, ago, in_utc, moment, until
-from mcpctl.cli.cells import CELLS, Form, shown_value
+from mcpctl.cli.cells import CELLS, Form, cache_lines, shown_value, stage_lines
 from mcpctl.client.http import Json, path_of
 from mcpctl.errors import InvalidInput, InvalidName, nearest
 from mcpctl.policy.names import check_name, check_server_name, check_user_name
@@ -41,6 +41,8 @@ class Field:
         value = item.get(self.member)
         if self.form in ("list", "count"):
             return [str(one) for one in value or ()] or [NONE]
+        if self.form in ("stages", "cache"):
+            return stage_lines(value) if self.form == "stages" else cache_lines(value)
         if self.form == "map":
             return [f"{key}={shown_value(one)}" for key, one in (value or {}).items() if one is not None] or [NONE]
         if self.form in ("ago", "until") and (then := moment(value)):
@@ -237,6 +239,23 @@ SERVERS: Final = Kind(
     ),
     check=check_server_name,
 )
+PROXYMODELS: Final = Kind(
+    "proxymodels",
+    "proxymodel",
+    (
+        Field("NAME", "name"),
+        Field("STAGES", "stages", "stages"),
+        Field("CACHE", "cache", "cache"),
+        Field("PROJECTS", "projects", "list"),
+        Field("SERVERS", "servers", "list"),
+        _AGE,
+        Field("DESCRIPTION", "description", "text", "wide"),
+        Field("UPDATED", "updatedAt", "ago", "describe"),
+        _ID,
+    ),
+    many="proxy models",
+    check=lambda text: check_name(text, "proxy model"),
+)
 SECRETS: Final = Kind(
     "secrets",
     "secret",
@@ -326,7 +345,7 @@ AUDIT: Final = Kind(
     many="audit rows",
 )
 
-KINDS: Final = (USERS, GROUPS, SESSIONS, PROJECTS, SERVERS, SECRETS, INSTANCES, RBAC, MCPTOKENS, AUDIT)
+KINDS: Final = (USERS, GROUPS, SESSIONS, PROJECTS, SERVERS, PROXYMODELS, SECRETS, INSTANCES, RBAC, MCPTOKENS, AUDIT)
 
 _BY_WORD: Final = {word: kind for kind in KINDS for word in (kind.plural, kind.singular, *kind.aliases)}
 

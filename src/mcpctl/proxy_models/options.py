@@ -48,8 +48,11 @@ def _said(error: ValidationError, stage: StageDescription) -> list[tuple[str, st
     value, limit, rule = error.instance, error.validator_value, error.validator
     if rule == "additionalProperties" and limit is False:
         members = list(error.schema.get("properties", {}))
-        owner = f"the stage {stage.name}" if not error.absolute_path else "it"
-        return [(f".{name[:80]}", _unknown(owner, name, members)) for name in value if name not in members]
+        return [
+            (f".{name[:80]}", _unknown(stage if not error.absolute_path else None, name, members))
+            for name in value
+            if name not in members
+        ]
     if rule == "required":
         return [(f".{name}", "it is missing") for name in limit if name not in value]
     if rule == "type":
@@ -79,9 +82,9 @@ def _said(error: ValidationError, stage: StageDescription) -> list[tuple[str, st
     return [("", error.message[:300])]
 
 
-def _unknown(owner: str, name: str, members: list[str]) -> str:
+def _unknown(stage: StageDescription | None, name: str, members: list[str]) -> str:
     close = nearest(name, members) if len(name) <= 80 else None
     # Case is what people get wrong in camelCase, and what the comparison of lower-case letters does not see.
     close = next((member for member in members if member.lower() == name.lower()), close)
-    hint = f"; did you mean {close!r}?" if close else f"; it has {', '.join(members) or 'none'}"
-    return f"{owner} has no option {name[:80]!r}{hint}"
+    hint = f"did you mean {close!r}?" if close else f"there is {', '.join(members) or 'none'}"
+    return f"{stage.name} has no such option; {hint}" if stage is not None else f"unknown member; {hint}"

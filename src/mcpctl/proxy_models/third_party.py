@@ -8,10 +8,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mcpctl.proxy_models.builtin import BUILTIN, StageDescription
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP: Final = "mcpctl.stages"
 STAGE_NAME: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -37,6 +39,8 @@ class Found:
 @cache
 def third_party_stages() -> Found:
     """What the installed packages offer; looked for once in a process. One that fails is left out and harms nothing else."""
+    from importlib.metadata import entry_points  # here: few processes need it
+
     return found_in(tuple(entry_points(group=GROUP)))
 
 
