@@ -20,6 +20,9 @@ from mcplocal.ulids import new_ulid
 
 CallOutcome = Literal["ok", "tool_error", "refused", "upstream_error", "cancelled"]
 
+FromCache = Literal["hit", "page"]
+"""A result that its server was not asked for: one kept from before, or one more page."""
+
 LONGEST_TOOL: Final = 512
 LONGEST_REASON: Final = 2000
 LONGEST_RULE: Final = 1000
@@ -50,6 +53,7 @@ class CallEvents:
         response_bytes: int,
         source: str | None,
         request_id: str | None,
+        cache: FromCache | None = None,
     ) -> str:
         """One event as JSON text.
 
@@ -65,14 +69,16 @@ class CallEvents:
             response_bytes: of the upstream's answer.
             source: the client's address.
             request_id: of the HTTP request.
+            cache: whether the server was not asked.
         """
         if isinstance(asked, Ref) and decision is not None and decision.allowed and why is None and outcome != "refused":
             same = self._remembered(caller, method, asked, decision)
         else:
             same = _same(caller, method, asked, decision, why, refused=outcome == "refused")
+        kept = "" if cache is None else f',"cache":"{cache}"'
         return (
             f'{{"id":"{new_ulid()}","at":"{now()}",{same},"durationMs":{took_ms:.2f},"requestBytes":{request_bytes},'
-            f'"responseBytes":{response_bytes},"outcome":"{outcome}","source":{_text(source)},"requestId":{_text(request_id)}}}'
+            f'"responseBytes":{response_bytes},"outcome":"{outcome}","source":{_text(source)},"requestId":{_text(request_id)}{kept}}}'
         )
 
     def _remembered(self, caller: Caller, method: str, used: Ref, decision: Decision) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Final
 
@@ -28,6 +28,7 @@ from mcplocal.offers.kinds import Family
 from mcplocal.offers.tables import Table
 from mcplocal.recent import Recent
 from mcplocal.settings import Settings
+from mcplocal.shapes import PAGE_TOOL
 from mcplocal.single_flight import SingleFlight
 from mcplocal.upstream.pool import Pool
 
@@ -46,11 +47,13 @@ class Offer:
         version: another one for other entries.
         table: exposed names and the entries behind them.
         silent: the servers that have never answered.
+        paged: the servers whose results may have to be read page by page.
     """
 
     version: int
     table: Table
     silent: frozenset[str] = frozenset()
+    paged: frozenset[str] = frozenset()
 
     def find(self, name: str) -> Entry | None:
         """What is exposed as ``name``."""
@@ -80,7 +83,7 @@ class Discovery:
         self._metrics = metrics
         self._listeners: list[Callable[[], None]] = []
         self._projects: dict[str, ProjectServers] = {}
-        self._offers: Recent[tuple[Family, str, ToolNames, tuple[tuple[str, int], ...]], Offer] = Recent(1000)
+        self._offers: Recent[tuple[Family, str, ToolNames, tuple[tuple[str, int, int], ...]], Offer] = Recent(1000)
         self._current: dict[tuple[str, Family], tuple[ProjectServers, int, Offer]] = {}
         self._versions = 0
         self._fetching_projects: SingleFlight[str, ProjectServers] = SingleFlight()
@@ -179,18 +182,22 @@ class Discovery:
 
     def _made_of(self, project: ProjectServers, family: Family) -> Offer:
         sources = [(spec, self.listings.of(spec, kind)) for spec in project.servers for kind in family.kinds]
-        state = tuple((spec.digest, listing.version) for spec, listing in sources)
+        state = tuple((spec.digest, listing.version, _effect_on_lists(spec)) for spec, listing in sources)
         key = (family, project.project, project.tool_names, state)
         offer = self._offers.got(key, lambda: self._assemble(project, family, sources))
         silent = frozenset(spec.name for spec, listing in sources if listing.version == 0)
-        return offer if offer.silent == silent else Offer(offer.version, offer.table, silent)
+        return offer if offer.silent == silent else replace(offer, silent=silent)
 
     def _assemble(self, project: ProjectServers, family: Family, sources: _Sources) -> Offer:
-        table = family.table(project.tool_names, [entry for _, listing in sources for entry in listing.entries])
+        paged = frozenset(spec.name for spec, _ in sources if spec.shape is not None and spec.shape.makes_pages)
+        listed = [_shaped(entry, spec) for spec, listing in sources for entry in listing.entries]
+        if paged and project.tool_names == "plain":
+            listed = [entry for entry in listed if entry.original != PAGE_TOOL]  # the gateway's own has the name
+        table = family.table(project.tool_names, listed)
         for refused in table.refused:
             log.warning(f"a {family.word} is not offered", project=project.project, name=refused.ref.asked, why=refused.reason)
         self._versions += 1
-        return Offer(self._versions, table)
+        return Offer(self._versions, table, paged=paged)
 
     async def _fetch_project(self, name: str) -> ProjectServers:
         for attempt in range(ATTEMPTS):
@@ -214,3 +221,13 @@ class Discovery:
     def _tell(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+def _shaped(entry: Entry, spec: ServerSpec) -> Entry:
+    return entry if spec.shape is None or spec.shape.keeps_structure else entry.without_output_schema()
+
+
+def _effect_on_lists(spec: ServerSpec) -> int:
+    """Another number where its proxy models make another list of the same tools."""
+    shape = spec.shape
+    return 0 if shape is None else (1 if shape.keeps_structure else 2) + (2 if shape.makes_pages else 0)

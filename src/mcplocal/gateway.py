@@ -17,6 +17,8 @@ from mcplocal.discovery import Discovery
 from mcplocal.gate import Caller, Gate
 from mcplocal.liveness import Liveness
 from mcplocal.metrics import Metrics
+from mcplocal.results.cache_key import CacheKeys
+from mcplocal.results.shaping import Shaping
 from mcplocal.router import OnDecision, Renew, Router
 from mcplocal.sealed_state import StateSeal
 from mcplocal.settings import Settings
@@ -62,7 +64,10 @@ class Gateway:
         self.bell, self.draining = Bell(), Bell()
         self.discovery.on_change(self.bell.ring)
         seal = StateSeal(lambda: self.control_plane.bearer)
-        self.router = Router(settings, self.discovery, self.pool, self.vigil, self.audit, seal, on_decision, self.metrics)
+        self.shaping = Shaping(settings, CacheKeys(lambda: self.control_plane.bearer))
+        self.router = Router(
+            settings, self.discovery, self.pool, self.vigil, self.audit, seal, self.shaping, on_decision, self.metrics
+        )
         self.liveness = Liveness(settings, self.control_plane, self.feed, self.discovery, self.pool, self.instances, journal)
 
     async def __aenter__(self) -> Gateway:
@@ -87,6 +92,7 @@ class Gateway:
         await self.discovery.stop()
         await self.gate.stop()
         await self.pool.close()
+        await self.shaping.close()
         await self.audit.stop()
         await self.feed.stop()
         await self.control_plane.close()

@@ -15,7 +15,8 @@ from typing import Final
 MOST_VALUES: Final = 50_000
 """Values of one message from a client: read within about a tenth of a second."""
 
-_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""One that never ends goes to the end of the text: else its end would be looked for from every quotation mark in it."""
 
 
 def is_heavy(text: str) -> bool:

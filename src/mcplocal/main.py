@@ -58,6 +58,30 @@ def serve(**flags: Any) -> None:
     _run(serve_until_signalled(settings, on_ready=ready))
 
 
+class _CacheCommands(click.RichGroup):
+    """Loaded when it is asked for: a client waits for the bridge, and that needs nothing of this."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return _cache().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return _cache().get_command(ctx, name)
+
+
+def _cache() -> click.Group:
+    from mcplocal.cache_command import cache
+
+    return cache
+
+
+@cli.command(cls=_CacheCommands)
+def cache() -> None:
+    """Look at, or empty, the cache of results and pages (MCPLOCAL_CACHE_DIR).
+
+    Example: mcplocal cache stats
+    """
+
+
 async def _stdio(project: str | None, gateway: str | None, local: bool) -> None:
     from mcpctl.client.contexts import config_path
     from mcpctl.client.contexts import load as load_contexts

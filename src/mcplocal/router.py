@@ -18,7 +18,7 @@ from mcpctl.errors import Problem
 from mcpctl.policy.decision import Authority
 from mcpctl.request_ids import TRACE
 from mcplocal.call_events import CallEvents
-from mcplocal.catalog import ServerSpec
+from mcplocal.catalog import ProjectServers, ServerSpec
 from mcplocal.control.audit_spool import AuditSpool
 from mcplocal.discovery import Discovery, Offer
 from mcplocal.gate import Caller
@@ -26,17 +26,20 @@ from mcplocal.input_rounds import InputRounds
 from mcplocal.metrics import Metrics
 from mcplocal.names import Ref
 from mcplocal.offers.entries import Entry
-from mcplocal.offers.kinds import Family, Kind
+from mcplocal.offers.kinds import TOOL, Family, Kind
 from mcplocal.param_headers import headers_for, mismatch
 from mcplocal.recent import Recent
+from mcplocal.results.shaping import NEXT_PAGE, NO_PAGE, Shaping, page_result, shape_mark
 from mcplocal.sealed_state import StateSeal
 from mcplocal.settings import Settings
+from mcplocal.shapes import PAGE_TOOL
 from mcplocal.upstream.answers import Answer, UpstreamFailed
 from mcplocal.upstream.pool import Pool
 from mcplocal.uses import (
     COMPLETES,
     HeaderMismatch,
     InvalidInputResponse,
+    NoPage,
     Trace,
     Unknown,
     UpstreamError,
@@ -68,6 +71,7 @@ class Router:
         vigil: Vigil,
         audit: AuditSpool,
         seal: StateSeal,
+        shaping: Shaping,
         on_decision: OnDecision | None,
         metrics: Metrics,
     ) -> None:
@@ -80,6 +84,7 @@ class Router:
             vigil: stops what is no longer allowed.
             audit: takes an event of each use.
             seal: keeps what servers want back from clients.
+            shaping: makes of results what proxy models say.
             on_decision: is told the same event.
             metrics: counts them.
         """
@@ -89,6 +94,7 @@ class Router:
         self._vigil = vigil
         self._audit = audit
         self._rounds = InputRounds(seal)
+        self._shaping = shaping
         self._on_decision = on_decision
         self._metrics = metrics
         self._events = CallEvents()
@@ -124,6 +130,9 @@ class Router:
         ready = self._lists.get(key)
         if ready is None:
             shown = [entry.listed_as(name, era) for name, entry in offer.table.listed(kind.key) if caller.may_use(entry)]
+            if kind is TOOL and offer.paged:
+                used = (entry for _, entry in offer.table.listed(kind.key) if entry.ref.server in offer.paged)
+                shown += [NEXT_PAGE] if any(caller.may_use(entry) for entry in used) else []
             ready = self._lists.keep(key, "[" + ",".join(shown) + "]")
         return ready
 
@@ -140,7 +149,7 @@ class Router:
         try:
             entry = await self._allowed(trace, renew)
             answer = await self._answer(trace, entry, renew)
-        except (Unknown, InvalidInputResponse) as refusal:
+        except (Unknown, InvalidInputResponse, NoPage) as refusal:
             trace.outcome = "refused"
             if isinstance(refusal, InvalidInputResponse):
                 trace.code = "request_state"
@@ -158,6 +167,8 @@ class Router:
             trace.outcome, trace.why, trace.code = "refused", problem.detail, problem.code
             raise
         finally:
+            if trace.does_to is not None:
+                self._shaping.done(trace)
             self._leave(trace)
         return answer
 
@@ -168,10 +179,31 @@ class Router:
         table = (await self._discovery.offer(project, use.family, use.name)).table
         entry = table.find(use.name) if use.method != COMPLETE else table.completing(use.name)
         if entry is None:
+            if use.name == PAGE_TOOL and use.method == "tools/call" and project.makes_pages:
+                return await self._page(trace, project, renew)
             trace.why = f"there is no such {use.family.word} on this endpoint"
             raise trace.unknown()
         trace.entry = entry
         await self._decide(trace, entry, renew)
+        return entry
+
+    async def _page(self, trace: Trace, project: ProjectServers, renew: Renew) -> Entry:
+        """The tool that made the page asked for, if the caller may use that tool now."""
+        use = trace.use
+        trace.why = "there is no such page, or not for this caller"
+        page = self._shaping.page(use, trace.caller)
+        entry = (await self._discovery.offer(project, use.family, page.of.tool)).table.find(page.of.tool)
+        if entry is None:
+            raise NoPage(NO_PAGE)
+        trace.entry = entry
+        try:
+            await self._decide(trace, entry, renew)
+            spec = await self._server_of(trace, entry)
+        except Unknown:
+            raise NoPage(NO_PAGE) from None
+        if shape_mark(spec.shape) != page.of.shape:
+            raise NoPage(NO_PAGE)
+        trace.page, trace.cache, trace.why = page_result(page), "page", None
         return entry
 
     async def _decide(self, trace: Trace, entry: Entry, renew: Renew) -> None:
@@ -183,6 +215,8 @@ class Router:
 
     async def _answer(self, trace: Trace, entry: Entry, renew: Renew) -> Answer:
         use = trace.use
+        if trace.page is not None:
+            return await self._given(trace, entry, renew, trace.page)
         headers: Mapping[str, str] = {}
         if entry.param_headers:
             if use.headers is not None and (wrong := mismatch(entry.param_headers, use.arguments, use.headers)):
@@ -192,6 +226,11 @@ class Router:
         if trace_parent := TRACE.get():
             headers = {**headers, "traceparent": trace_parent}
         spec = await self._server_of(trace, entry)
+        if spec.shape is not None:
+            trace.shape = spec.shape
+            ready = await self._shaping.begin(trace, entry, spec.digest, spec.stateful)
+            if ready is not None:
+                return await self._given(trace, entry, renew, ready)
         bound_to = (trace.caller.identity.subject, trace.caller.project, spec.digest, entry.asked)
         brought = self._rounds.brought(use, bound_to)
         connection = self._pool.connection(spec, use.holder, use.client)
@@ -210,6 +249,8 @@ class Router:
                     return await connection.request(use.call(entry, headers, self._settings.call_timeout, more))
 
                 answer = await self._rounds.settled(await send(brought), use, bound_to, send)
+            if trace.shape is not None:
+                answer = await self._shaping.shaped(trace, entry, spec.digest, answer)
         except (UpstreamFailed, TimeoutError) as error:
             failure = error if isinstance(error, UpstreamFailed) else UpstreamFailed("it does not answer in time")
             log.warning(
@@ -225,6 +266,10 @@ class Router:
             raise UpstreamError(f"The server {spec.name!r} cannot be reached right now{maybe}.") from None
         finally:
             self._vigil.end(watched)
+        return await self._given(trace, entry, renew, answer)
+
+    async def _given(self, trace: Trace, entry: Entry, renew: Renew, answer: Answer) -> Answer:
+        """``answer``, if the caller may still have it, and what an event says of it."""
         if trace.caller.authority.superseded:
             await self._decide(trace, entry, renew)  # revoked while it ran: the result is for nobody
         trace.response_size = answer.size
@@ -257,6 +302,7 @@ class Router:
             response_bytes=trace.response_size,
             source=use.source,
             request_id=use.request_id,
+            cache=trace.cache,
         )
         self._audit.note(event)
         if self._on_decision is not None:

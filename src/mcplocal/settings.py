@@ -181,6 +181,27 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(
         default_factory=lambda: platformdirs.user_cache_path("mcplocal"), description="where results are cached"
     )
+    cache_max_bytes: int = Field(default=1 << 30, ge=1 << 16, description="bytes of results and pages that are kept")
+    cache_max_entries: int = Field(default=20_000, ge=10, description="results and texts that are kept")
+    cache_max_age: Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=604_800)] = Field(
+        default=86_400.0, description="how long anything is kept, whatever a proxy model says"
+    )
+    summarizer_url: Annotated[str, AfterValidator(_base_url)] | None = Field(
+        default=None,
+        description="base URL of an OpenAI-compatible endpoint for the stage summarize, such as http://vllm:8000/v1; "
+        "results of tools are sent there",
+    )
+    summarizer_model: str | None = Field(default=None, description="the language model asked for there")
+    summarizer_key_file: Path | None = Field(
+        default=None, description="file that holds the endpoint's API key; read for each request, so that it can be rotated"
+    )
+    summarizer_timeout: Seconds = Field(
+        default=10.0, description="how long the endpoint may take to connect, and be silent between two pieces of its answer"
+    )
+    summarizer_concurrency: int = Field(default=4, ge=1, description="summaries made at once")
+    summarizer_tokens_per_hour: int = Field(
+        default=1_000_000, ge=0, description="tokens this gateway may spend on summaries within an hour, questions and answers"
+    )
     list_ttl: Seconds = Field(default=300.0, description="how long a list of a server is used before it is asked again")
     list_retry: Seconds = Field(
         default=5.0, description="how long a server that failed is not asked again; doubles with each failure, up to list_ttl"

@@ -8,12 +8,13 @@ from time import monotonic
 from typing import Any, Final
 
 from mcpctl.policy.decision import Decision
-from mcplocal.call_events import CallOutcome
+from mcplocal.call_events import CallOutcome, FromCache
 from mcplocal.client_side import Ask, ClientSide
 from mcplocal.gate import Caller
 from mcplocal.json_text import Member, write
 from mcplocal.offers.entries import Entry
 from mcplocal.offers.kinds import PROMPTS, RESOURCES, TOOLS, Family
+from mcplocal.shapes import Shape
 from mcplocal.upstream.answers import Answer, Notify
 from mcplocal.upstream.era import Call
 from mcplocal.wire import NAMED_BY, Era
@@ -41,6 +42,10 @@ class InvalidInputResponse(Exception):
 
 class UpstreamError(Exception):
     """What was asked for could not be had, or nothing that can be passed on. The sentence is for the client."""
+
+
+class NoPage(UpstreamError):
+    """There is no such page of a result for the caller, or not any more: from outside these are one."""
 
 
 @dataclass(slots=True)
@@ -108,7 +113,16 @@ class Use:
 
 @dataclass(slots=True)
 class Trace:
-    """What is known of one use while it runs; an event is made of it."""
+    """What is known of one use while it runs; an event is made of it.
+
+    Attributes:
+        shape: what becomes of its result; ``None`` if that is passed on as it comes.
+        cache: whether the result is not from the server, but kept from before.
+        cache_key: under which name the result is to be kept, if it is.
+        stamp: what the cache says of the server's state as of the beginning.
+        does_to: the digest of a server to which the use may do something that makes older results wrong.
+        page: the result, where it is one more page of another one.
+    """
 
     caller: Caller
     use: Use
@@ -119,6 +133,12 @@ class Trace:
     code: str | None = None
     response_size: int = 0
     stopped: bool = False
+    shape: Shape | None = None
+    cache: FromCache | None = None
+    cache_key: str | None = None
+    stamp: int = 0
+    does_to: str | None = None
+    page: Answer | None = None
     begun: float = field(default_factory=monotonic)
 
     def unknown(self) -> Unknown:

@@ -162,6 +162,7 @@ HEAVY = {
 LIGHT = {
     "commas in a string": '{"a":"' + "a,[{" * MANY + '"}',
     "quotes in a string": '{"a":"' + '\\",[' * MANY + '"}',
+    "a string that never ends, which would be looked at from each quote for hours": '{"a":"' + '\\",' * 1_000_000,
     "a few values": '{"a":[' + ",".join(["[]"] * (MOST_VALUES // 3)) + "]}",
 }
 

@@ -112,7 +112,11 @@ def add_calls(db: Db, batch: gateway_wire.CallEvents, projects: frozenset[str] |
             "gateway": batch.gateway,
             "details": {
                 key: value
-                for key, value in (("requestBytes", event.request_bytes), ("responseBytes", event.response_bytes))
+                for key, value in (
+                    ("requestBytes", event.request_bytes),
+                    ("responseBytes", event.response_bytes),
+                    ("cache", event.cache),
+                )
                 if value is not None
             },
         }

@@ -122,6 +122,9 @@ class CallEvent(Request):
     outcome: Literal["ok", "tool_error", "refused", "upstream_error", "cancelled"]
     source: str | None = Field(default=None, max_length=100)
     request_id: str | None = Field(default=None, max_length=100)
+    cache: Literal["hit", "page"] | None = Field(
+        default=None, description="the server was not asked: a result kept from before, or one more page of one"
+    )
 
 
 class CallEvents(Request):

@@ -7,7 +7,7 @@ entry carries, known or not, is passed on.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -42,6 +42,9 @@ class Entry:
         bodies: by era, its JSON after the name: ``,"description":…}``.
         param_headers: the arguments of a tool that its schema wants in headers.
         template: of a resource template, what it matches.
+        plain_bodies: of a tool that declares an output schema, ``bodies`` without it; else ``None``.
+        only_reads: of a tool, whether its server declares that it changes nothing.
+        repeats_safely: likewise, that or that calling it twice is as good as once.
     """
 
     ref: Ref
@@ -50,6 +53,13 @@ class Entry:
     bodies: Mapping[Era, str]
     param_headers: tuple[ParamHeader, ...] = ()
     template: UriTemplate | None = None
+    plain_bodies: Mapping[Era, str] | None = None
+    only_reads: bool = False
+    repeats_safely: bool = False
+
+    def without_output_schema(self) -> Entry:
+        """The same for where results are shaped, so that what was declared of them may not hold."""
+        return self if self.plain_bodies is None else replace(self, bodies=self.plain_bodies, plain_bodies=None)
 
     @cached_property
     def asked(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mcpctl.policy.names import is_tool_name
@@ -29,10 +30,25 @@ def tool(server: str, raw: dict[str, Any]) -> Entry:
     output = raw.get("outputSchema")
     annotated(output)
     modern = legacy = body_without(raw, "name")
-    if output and output.get("type") != "object":
-        # Before 2026-07-28 an output schema describes an object, and clients of that time reject anything else.
-        legacy = body_without({key: value for key, value in raw.items() if key != "outputSchema"}, "name")
-    return Entry(Ref(server, name), name, "name", {Era.MODERN: modern, Era.LEGACY: legacy}, headers)
+    plain: Mapping[Era, str] | None = None
+    if "outputSchema" in raw:
+        without = body_without({key: value for key, value in raw.items() if key != "outputSchema"}, "name")
+        plain = {Era.MODERN: without, Era.LEGACY: without}
+        if output and output.get("type") != "object":
+            # Before 2026-07-28 an output schema describes an object, and clients of that time reject anything else.
+            legacy = without
+    hints = raw.get("annotations", {})
+    reads = hints.get("readOnlyHint") is True
+    return Entry(
+        Ref(server, name),
+        name,
+        "name",
+        {Era.MODERN: modern, Era.LEGACY: legacy},
+        headers,
+        plain_bodies=plain,
+        only_reads=reads,
+        repeats_safely=reads or hints.get("idempotentHint") is True,
+    )
 
 
 def _check_input(schema: Any) -> None:

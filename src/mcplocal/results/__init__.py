@@ -1,0 +1,1 @@
+"""What becomes of results on their way to a client: the stages of proxy models, pages, and the cache."""

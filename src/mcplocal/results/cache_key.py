@@ -1,0 +1,98 @@
+"""What a cached result is kept under: everything that decides who may have it and what it would be, hashed with a key.
+
+Whoever looks into the directory learns neither who called nor with what; and whoever can write there, but does not know the
+gateway's credential, cannot make up an entry. Gateways with one credential share what they keep on one volume.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from hashlib import blake2b, sha256
+from typing import Any, Final
+
+from mcplocal.gate import Caller
+from mcplocal.json_text import write
+from mcplocal.shapes import Shape
+from mcplocal.uses import Use
+
+_TRACE_CONTEXT: Final = frozenset(("traceparent", "tracestate"))
+"""Members of ``_meta`` that differ from call to call and that no result depends on (W3C Trace Context)."""
+
+
+class CacheKeys:
+    """Makes keys, and marks of what is kept under them."""
+
+    def __init__(self, secret: Callable[[], str]) -> None:
+        """Use a key made from ``secret``, which is the gateway's credential as it is then."""
+        self._secret = secret
+        self._made: tuple[str, bytes] = ("", b"")
+
+    def of_call(self, caller: Caller, use: Use, asked: str, digest: str, shape: Shape) -> str:
+        """The name under which the result of a call is kept.
+
+        Args:
+            caller: who calls, by what rights.
+            use: what it calls, with what.
+            asked: ``<server>/<tool>``.
+            digest: of everything about reaching the server.
+            shape: what becomes of its results.
+        """
+        meta = {name: value for name, value in use.meta.items() if name not in _TRACE_CONTEXT}
+        client = use.client.capabilities if use.client is not None else {}
+        return self.name(
+            "result",
+            caller.identity.subject,
+            str(caller.authority.revision),
+            caller.project,
+            asked,
+            digest,
+            shape.key,
+            _canonical(use.arguments, use.params.get("arguments", "")),
+            write(sorted((name, text) for name, text in use.params.items() if name != "arguments")),
+            write(meta) if meta else "",
+            _sorted(client) if client else "",
+        )
+
+    def name(self, *parts: str) -> str:
+        """A file's name that says ``parts``, each to the letter, to nobody."""
+        text = "".join([f"{len(part)}:{part}" for part in parts])
+        return blake2b(text.encode("utf-8", "surrogatepass"), key=self._key(), digest_size=32).hexdigest()
+
+    def mark(self, name: str, *pieces: bytes | bytearray | memoryview) -> bytes:
+        """What shows that ``pieces`` were written by a gateway, under that name. 32 bytes."""
+        found = blake2b(name.encode(), key=self._key(), digest_size=32)
+        for piece in pieces:
+            found.update(piece)
+        return found.digest()
+
+    def _key(self) -> bytes:
+        secret = self._secret()
+        if self._made[0] != secret:
+            self._made = (secret, sha256(b"mcplocal results\0" + secret.encode()).digest())
+        return self._made[1]
+
+
+def _canonical(arguments: Any, source: str) -> str:
+    """Arguments that mean the same, in one way of writing them.
+
+    With a fraction among them they are what was sent: numbers that are one to this program may be two to a server.
+    """
+    return source if _has_fraction(arguments) else _sorted(arguments)
+
+
+def _sorted(value: Mapping[str, Any] | Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _has_fraction(value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, float):
+            return True
+        if isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return False

@@ -1,0 +1,1 @@
+"""What becomes of results: stages, pages, the cache."""
