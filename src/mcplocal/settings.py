@@ -11,7 +11,7 @@ import re
 import socket
 import tomllib
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
@@ -99,6 +99,27 @@ def _issuers(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def host_and_port(value: str) -> tuple[str, int] | None:
+    """The two parts of HOST:PORT; ``None`` if it is not so written. An empty host means every interface, by its own wish."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        return None
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104
+
+
+def _loopback_address(value: str) -> str:
+    parts = host_and_port(value)
+    if parts is None:
+        raise ValueError(f"{value!r} is not HOST:PORT; write 127.0.0.1:8472")
+    try:
+        loopback = parts[0].lower() == "localhost" or ip_address(parts[0]).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ValueError(f"{parts[0]} is not a loopback address: whoever reaches it is let in without a credential")
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
@@ -115,6 +136,16 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
 
     listen: str = Field(default="127.0.0.1:8471", description="HOST:PORT the gateway listens on")
+    sse_listen: Annotated[str, AfterValidator(_loopback_address)] | None = Field(
+        default=None,
+        description="HOST:PORT on loopback where the deprecated transport HTTP+SSE is served, at /sse, to clients that speak "
+        "nothing else; off unless set, and MCPLOCAL_SSE_TOKEN_FILE is needed",
+    )
+    sse_token_file: Path | None = Field(
+        default=None,
+        description="file with the one project token that whoever reaches MCPLOCAL_SSE_LISTEN is; nobody but its owner may "
+        "read it (chmod 600), and a new token in it counts at once",
+    )
     control_plane: str = Field(default="http://127.0.0.1:8470", description="base URL of the control plane")
     credential: SecretStr | None = Field(default=None, description="the gateway's own session (mcpctl_ses_…)")
     credential_file: Path | None = Field(
@@ -198,6 +229,14 @@ class Settings(BaseSettings):
             raise ValueError("MCPLOCAL_AUTHORIZATION_SERVERS needs MCPLOCAL_PUBLIC_URL: clients must know what they authorize")
         return self
 
+    @model_validator(mode="after")
+    def _sse_has_both_or_neither(self) -> Self:
+        if (self.sse_listen is None) != (self.sse_token_file is None):
+            raise ValueError(
+                "MCPLOCAL_SSE_LISTEN and MCPLOCAL_SSE_TOKEN_FILE go together: the one says where, the other as which token"
+            )
+        return self
+
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of ``listen``.
@@ -205,10 +244,10 @@ class Settings(BaseSettings):
         Raises:
             InvalidSetting: it is not HOST:PORT.
         """
-        host, colon, port = self.listen.rpartition(":")
-        if not colon or not port.isdecimal() or int(port) > 65535:
+        parts = host_and_port(self.listen)
+        if parts is None:
             raise InvalidSetting(f"MCPLOCAL_LISTEN is {self.listen!r}; write HOST:PORT, such as 127.0.0.1:8471")
-        return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - an empty host means every interface, by its own wish
+        return parts
 
 
 def load(environ: Mapping[str, str] = os.environ, **flags: Any) -> Settings:
@@ -235,7 +274,7 @@ def invalid(error: ValidationError) -> InvalidSetting:
     """Pydantic's findings in our words, by variable name."""
     findings = [
         FieldError(
-            PREFIX + str(found["loc"][0] if found["loc"] else "AUTHORIZATION_SERVERS").upper(),
+            PREFIX + str(found["loc"][0]).upper() if found["loc"] else found["msg"].removeprefix("Value error, ").split()[0],
             found["msg"].removeprefix("Value error, "),
         )
         for found in error.errors(include_input=False, include_url=False)
