@@ -185,6 +185,7 @@ def test_progress_comes_before_its_answer_under_the_clients_own_token(world: Wor
         assert 7 == last["id"]
 
 
+@pytest.mark.requirement("R8")
 def test_a_client_hears_that_its_list_has_changed(world: World) -> None:
     upstream = world.upstream(list_members={"ttlMs": 1000})
     project = world.project(up=upstream)
@@ -200,6 +201,7 @@ def test_a_client_hears_that_its_list_has_changed(world: World) -> None:
         )
 
 
+@pytest.mark.requirement("R7")
 def test_a_cancelled_request_is_not_answered_and_its_server_is_let_go(world: World) -> None:
     upstream = world.upstream(delay=0)
     project = world.project(up=upstream)
@@ -214,6 +216,7 @@ def test_a_cancelled_request_is_not_answered_and_its_server_is_let_go(world: Wor
         assert [] == [m for m in stream.messages() if m.get("id") == 7]
 
 
+@pytest.mark.requirement("R13")
 def test_a_stream_shows_signs_of_life(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert listening.SIGN_OF_LIFE <= 15
     monkeypatch.setattr(http_sse, "SIGN_OF_LIFE", 0.05)
@@ -274,6 +277,7 @@ def test_a_stream_ends_once_the_file_names_another_token_or_none(world: World, m
         assert 503 == status_of(url)
 
 
+@pytest.mark.requirement("R1")
 def test_a_session_is_a_streams_own_and_ends_with_it(world: World) -> None:
     project = world.project(up=world.upstream())
     with serving(world, put(world.tmp_path / "token", project.token()["token"])) as url:
@@ -335,6 +339,7 @@ def url(world: World) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.requirement("R28")
 def test_a_stream_is_refused_to_whom_it_is_not_for(url: str) -> None:
     assert {case: status for case, (_, status) in BAD.items()} == {
         case: status_of(url, **headers) for case, (headers, _) in BAD.items()
