@@ -29,6 +29,10 @@ class Twice(NotJson):
     """A member stands in one object twice."""
 
 
+class NoObject(NotJson):
+    """The text is JSON, and no object."""
+
+
 _UNREAD: Final = object()
 
 
@@ -195,7 +199,7 @@ def _rewritten(text: str, values: Any, error: Exception) -> Members:
             raise NotJson(f"{error}")
         values = read(text, unique=False)
     if not isinstance(values, dict):
-        raise NotJson("it is not an object")
+        raise NoObject("it is not an object")
     try:
         return {
             name: Member("", {key: Member(write(one), one) for key, one in value.items()})

@@ -148,7 +148,7 @@ BODIES: dict[str, tuple[str | bytes, int]] = {
     "depth inside": ('{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":' + '{"a":' * 20_000 + "1" + "}" * 20_002, -32700),
     "a number without end": ('{"jsonrpc":"2.0","id":' + "1" * 5000 + ',"method":"x"}', -32700),
     "a batch": (json.dumps([LISTING]), -32600),
-    "a string": ('"x"', -32700),
+    "a string": ('"x"', -32600),
     "another version of JSON-RPC": (json.dumps(LISTING | {"jsonrpc": "1.0"}), -32600),
     "no method": ('{"jsonrpc":"2.0","id":1}', -32600),
     "a method that is no string": (json.dumps(LISTING | {"method": 1}), -32600),
