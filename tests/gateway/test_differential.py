@@ -15,7 +15,7 @@ And what is not generated, because the gateway is stricter on purpose or speaks 
 
 - a member that stands twice, half of a surrogate pair, a number beyond the range of a double, NaN or a byte order
   mark (which the SDK reads), params that are null, ids that are null, a fraction or a truth value (the SDK takes these for
-  notifications in the earlier era);
+  notifications in the earlier era), a notification whose ``_meta`` is no object (which the SDK takes);
 - cursors (the gateway's lists have one page); ``task``, ``inputResponses``, ``requestState``, which are the gateway's to seal;
 - ``initialize`` and ``server/discover``: who answers is who is asked; methods that the gateway offers and the mirror does not.
 """
@@ -294,7 +294,9 @@ BROKEN: st.SearchStrategy[str] = st.one_of(
             "id": st.sampled_from([1, "a"]),
             "params": st.sampled_from([{}, [], "x", 5, [{}], {"_meta": []}, {"_meta": "x"}]),
         },
-    ).map(lambda found: json.dumps(found)),
+    )
+    .filter(lambda found: "id" in found or "_meta" not in (found.get("params") or ()))
+    .map(json.dumps),
     st.integers(1, 44).map(lambda length: json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})[:length]),
 )
 

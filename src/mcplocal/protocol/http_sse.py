@@ -201,7 +201,7 @@ class _Stream:
         self._tasks: set[asyncio.Task[None]] = set()
         self._under_way = 0
         self._draining = False
-        self._listening: Listening | None = None
+        self._listens = False
         session.listening = self._ended.set
 
     async def run(self, caller: Caller, renew: Renew) -> None:
@@ -289,9 +289,9 @@ class _Stream:
 
     def listen(self, caller: Caller, renew: Renew) -> None:
         """From its handshake on, the client hears when a list has changed."""
-        if self._listening is None:
-            self._listening = Listening(self._gateway, caller, renew, self._tell)
-            task = asyncio.create_task(self._listening.run())
+        if not self._listens:
+            self._listens = True
+            task = asyncio.create_task(Listening(self._gateway, caller, renew, self._tell).run())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
