@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types layers format docs soak conformance bench bench-decision bench-gateway bench-revocation image weaken clean
+.PHONY: help run test lint types layers format docs soak conformance bench bench-decision bench-gateway bench-revocation bench-sessions bench-entry image weaken clean
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -46,7 +46,7 @@ conformance: $(VENV)/.dev ## the official MCP conformance suite, directly and th
 image: $(VENV)/.dev ## build the container image and try it: writes benchmarks/results (needs root on Debian, or podman and buildah; two minutes)
 	$(BIN)/python -m benchmarks.image $(ARGS)
 
-bench: bench-decision bench-gateway bench-revocation ## all benchmarks: writes benchmarks/results (ten minutes, on a quiet machine)
+bench: bench-decision bench-gateway bench-revocation bench-sessions bench-entry ## all benchmarks: writes benchmarks/results (ten minutes, on a quiet machine)
 
 bench-decision: $(VENV)/.bench ## what a decision costs, beside its peers (four minutes)
 	$(BIN)/python -m benchmarks.decision $(ARGS)
@@ -56,6 +56,12 @@ bench-gateway: $(VENV)/.bench ## what a call through the gateway costs, beside o
 
 bench-revocation: $(VENV)/.bench ## how long a revocation takes to be true, on SQLite and PostgreSQL (a minute)
 	$(BIN)/python -m benchmarks.revocation $(ARGS)
+
+bench-sessions: $(VENV)/.dev ## what a thousand sessions cost that nobody uses, with and without an open stream (half a minute)
+	$(BIN)/python -m benchmarks.sessions $(ARGS)
+
+bench-entry: $(VENV)/.dev ## how long the STDIO entry takes to its first answer, both kinds (half a minute)
+	$(BIN)/python -m benchmarks.entry $(ARGS)
 
 clean: ## remove everything that was set up or built
 	rm -rf $(VENV) .interop dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

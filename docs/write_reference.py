@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -28,6 +30,7 @@ from mcplocal import metrics as gateway_metrics
 from mcplocal.settings import Settings as GatewaySettings
 
 HERE = Path(__file__).parent
+TESTS = HERE.parent / "tests"
 NOTE = "<!-- written by docs/write_reference.py; change the code and run `make docs` -->\n"
 
 
@@ -272,6 +275,51 @@ def _stage(stage: StageDescription) -> str:
     return f"## `{stage.name}`\n\n{stage.summary}{note}\n\n{table}\n```\n{examples}```\n\n"
 
 
+def requirements() -> dict[str, dict[str, str]]:
+    """What a gateway must do: by section, the title and each numbered sentence."""
+    found: dict[str, dict[str, str]] = tomllib.loads((TESTS / "requirements.toml").read_text(encoding="utf-8"))
+    return found
+
+
+def proofs() -> dict[str, list[str]]:
+    """The tests that carry each number, in order; read, not imported."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                for number in _numbers(node):
+                    found.setdefault(number, []).append(f"{path.relative_to(TESTS.parent).as_posix()}::{node.name}")
+    return found
+
+
+def _numbers(test: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+    for decorator in test.decorator_list:
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.requirement":
+            yield ast.literal_eval(decorator.args[0])
+
+
+def requirements_page() -> str:
+    """Every requirement with its tests."""
+    proving = proofs()
+
+    def section(sentences: dict[str, str]) -> str:
+        rows = "\n".join(
+            f"| {number} | {sentence} | {'<br>'.join(f'`{test}`' for test in proving.get(number, []))} |"
+            for number, sentence in sentences.items()
+            if number != "title"
+        )
+        return f"## {sentences['title']}\n\n| number | what is true | the tests that attack it |\n|---|---|---|\n{rows}"
+
+    sections = "\n\n".join(section(sentences) for sentences in requirements().values())
+    return f"""# What the gateway is held to
+
+Learnt from what other gateways, SDKs and clients were reported to get wrong. Each sentence has tests that carry its number:
+`pytest -m requirement` runs them all. The sentences stand in `tests/requirements.toml`.
+
+{sections}
+"""
+
+
 PAGES = {
     "errors.md": errors_page,
     "settings.md": settings_page,
@@ -281,6 +329,7 @@ PAGES = {
     "checks.md": checks_page,
     "metrics.md": metrics_page,
     "stages.md": stages_page,
+    "requirements.md": requirements_page,
 }
 
 

@@ -34,10 +34,11 @@ def reference() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize(
-    "page",
-    ["errors.md", "settings.md", "vocabulary.md", "api.md", "commands.md", "checks.md", "metrics.md", "stages.md"],
-)
+PAGES = ["errors.md", "settings.md", "vocabulary.md", "api.md", "commands.md", "checks.md", "metrics.md", "stages.md"]
+PAGES += ["requirements.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_the_reference_says_what_the_code_says(page: str) -> None:
     """Written in a process of its own: which commands were imported before would show in their help."""
     script = "import docs.write_reference as w, sys; sys.stdout.write(w.rendered(sys.argv[1]))"
@@ -73,6 +74,13 @@ def test_every_word_of_the_policy_is_documented() -> None:
 def test_every_setting_is_documented() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
     assert [] == [setting.name for setting in settings.SETTINGS if f"`{setting.name}`" not in page]
+
+
+def test_every_requirement_has_a_test_and_every_number_on_a_test_is_one() -> None:
+    pages = reference()
+    numbers = [number for section in pages.requirements().values() for number in section if number != "title"]
+    assert [f"R{number}" for number in range(1, 35)] == numbers
+    assert sorted(numbers) == sorted(pages.proofs())
 
 
 def every_error(kind: type[Problem] = Problem) -> list[type[Problem]]:

@@ -29,6 +29,10 @@ class Twice(NotJson):
     """A member stands in one object twice."""
 
 
+class NoObject(NotJson):
+    """The text is JSON, and no object."""
+
+
 _UNREAD: Final = object()
 
 
@@ -231,7 +235,7 @@ def _rewritten(text: str, values: Any, error: Exception) -> Rpc:
             raise NotJson(f"{error}")
         values = read(text, unique=False)
     if not isinstance(values, dict):
-        raise NotJson("it is not an object")
+        raise NoObject("it is not an object")
     try:
         found: dict[str, Any] = {
             name: _written_members(value) if name in _OPENED else msgspec.Raw(write(value).encode())

@@ -55,7 +55,11 @@ def serve(**flags: Any) -> None:
         collect_rarely()
         print(f"mcplocal serves {address}/mcp", file=sys.stderr, flush=True)
 
-    _run(serve_until_signalled(settings, on_ready=ready))
+    def sse_ready(url: str) -> None:
+        said = f"mcplocal serves {url} to whoever reaches it, as the token in {settings.sse_token_file}"
+        print(said, file=sys.stderr, flush=True)
+
+    _run(serve_until_signalled(settings, on_ready=ready, on_sse_ready=sse_ready))
 
 
 class _CacheCommands(click.RichGroup):

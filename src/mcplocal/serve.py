@@ -10,7 +10,8 @@ import asyncio
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from typing import NamedTuple
 
 import structlog
 import uvicorn
@@ -26,9 +27,11 @@ from mcplocal import metrics_page
 from mcplocal.gateway import Gateway
 from mcplocal.protocol import http1
 from mcplocal.protocol.endpoint import Endpoint
+from mcplocal.protocol.http_sse import STREAM_PATH, HttpSse
 from mcplocal.protocol.resource_metadata import ResourceMetadata
 from mcplocal.router import OnDecision
-from mcplocal.settings import Settings
+from mcplocal.settings import Settings, host_and_port
+from mcplocal.token_file import TokenFile
 
 log = structlog.get_logger(__name__)
 
@@ -132,6 +135,7 @@ async def serve(
     *,
     on_decision: OnDecision | None = None,
     on_ready: Callable[[str], None] | None = None,
+    on_sse_ready: Callable[[str], None] | None = None,
     stop: asyncio.Event | None = None,
     hurry: asyncio.Event | None = None,
 ) -> None:
@@ -144,46 +148,94 @@ async def serve(
         settings: the settings in force.
         on_decision: see ``build_app``.
         on_ready: called with the base URL once requests are accepted.
+        on_sse_ready: called before that with the URL of the deprecated transport, if that is served.
         stop: ends serving when set.
         hurry: when set, nothing is waited for any more.
+
+    Raises:
+        InvalidSetting: the gateway has no credential, nobody can listen there, or the token file of HTTP+SSE is none.
     """
     app = build_app(settings, on_decision=on_decision)
     gateway: Gateway = app.state.gateway
-    listener = listen(settings)
+    patient = slow_clients.protocol(settings.client_timeout)
     server = _server(app, http_protocol(app))
-    shown = (
-        _listening(settings.metrics_address, f"MCPLOCAL_METRICS_LISTEN={settings.metrics_listen}")
-        if settings.metrics_address
-        else None
-    )
-    hurry = hurry or asyncio.Event()
+    servers, hurry = [server], hurry or asyncio.Event()
+    with ExitStack() as sockets:
+        sse = _http_sse(gateway, sockets)
+        shown = _metrics(gateway, sockets)
+        listener = sockets.enter_context(listen(settings))
 
-    async def watch() -> None:
-        await server.begun.wait()
-        if shown is not None:
-            log.info("showing metrics", address=f"{_url(shown)}/metrics")
-        if on_ready is not None:
-            on_ready(_url(listener))
-        if stop is not None:
-            await stop.wait()
-            log.info("draining: what is under way is finished, and nobody more is served", seconds=settings.drain_delay + DRAIN)
-            gateway.leave()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(hurry.wait(), settings.drain_delay)
-            gateway.drain()
-            server.should_exit = True
-            await hurry.wait()
-            server.force_exit = True
+        async def watch() -> None:
+            await server.begun.wait()
+            async with AsyncExitStack() as beside:
+                if shown is not None:
+                    await beside.enter_async_context(_beside(_server(shown.app, patient), shown.listener))
+                    log.info("showing metrics", address=f"{_url(shown.listener)}/metrics")
+                if sse is not None:
+                    servers.append(_server(sse.app, patient))
+                    await beside.enter_async_context(_beside(servers[-1], sse.listener))
+                    if on_sse_ready is not None:
+                        on_sse_ready(f"{_url(sse.listener)}{STREAM_PATH}")
+                if on_ready is not None:
+                    on_ready(_url(listener))
+                await (stop or asyncio.Event()).wait()
+                log.info(
+                    "draining: what is under way is finished, and nobody more is served", seconds=settings.drain_delay + DRAIN
+                )
+                gateway.leave()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(hurry.wait(), settings.drain_delay)
+                gateway.drain()
+                for each in servers:
+                    each.should_exit = True
+                await hurry.wait()
+                for each in servers:
+                    each.force_exit = True
 
-    watcher = asyncio.create_task(watch())
-    try:
-        async with _showing(gateway, settings, shown):
+        watcher = asyncio.create_task(watch())
+        try:
             await server.serve(sockets=[listener])
+        finally:
+            watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await watcher
+
+
+class _Side(NamedTuple):
+    """What is served beside the endpoint, on a listener of its own."""
+
+    app: ASGIApp
+    listener: socket.socket
+
+
+def _http_sse(gateway: Gateway, sockets: ExitStack) -> _Side | None:
+    """The deprecated transport, if the settings ask for it. What is wrong with its token is said before anything is served."""
+    settings = gateway.settings
+    if settings.sse_listen is None or settings.sse_token_file is None:
+        return None
+    token_file = TokenFile(settings.sse_token_file, "MCPLOCAL_SSE_TOKEN_FILE")
+    token_file.read()
+    said = f"MCPLOCAL_SSE_LISTEN={settings.sse_listen}"
+    listener = sockets.enter_context(_listening(host_and_port(settings.sse_listen), said))
+    return _Side(HttpSse(gateway, settings.sse_listen, token_file), listener)
+
+
+def _metrics(gateway: Gateway, sockets: ExitStack) -> _Side | None:
+    """``/metrics``, if the settings ask for it."""
+    address, said = gateway.settings.metrics_address, f"MCPLOCAL_METRICS_LISTEN={gateway.settings.metrics_listen}"
+    return _Side(metrics_page.app(gateway), sockets.enter_context(_listening(address, said))) if address else None
+
+
+@asynccontextmanager
+async def _beside(server: _Server, listener: socket.socket) -> AsyncIterator[None]:
+    """Within the block ``server`` serves, too; also while the gateway drains."""
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await server.begun.wait()
+        yield
     finally:
-        watcher.cancel()
-        with suppress(asyncio.CancelledError):
-            await watcher
-        listener.close()
+        server.should_exit = True
+        await serving
 
 
 def _server(app: ASGIApp, http: type[asyncio.Protocol]) -> _Server:
@@ -191,7 +243,7 @@ def _server(app: ASGIApp, http: type[asyncio.Protocol]) -> _Server:
         uvicorn.Config(
             app,
             http=http,
-            lifespan="on",
+            lifespan="on" if isinstance(app, Starlette) else "off",
             ws="none",
             access_log=False,
             log_config=None,
@@ -203,28 +255,17 @@ def _server(app: ASGIApp, http: type[asyncio.Protocol]) -> _Server:
     )
 
 
-@asynccontextmanager
-async def _showing(gateway: Gateway, settings: Settings, listener: socket.socket | None) -> AsyncIterator[None]:
-    """While ``/metrics`` is shown on ``listener``, if there is one: also of a gateway that drains."""
-    if listener is None:
-        yield
-        return
-    server = _server(metrics_page.app(gateway), slow_clients.protocol(settings.client_timeout))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await serving
-        listener.close()
-
-
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def serve_until_signalled(settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
+async def serve_until_signalled(
+    settings: Settings,
+    *,
+    on_ready: Callable[[str], None] | None = None,
+    on_sse_ready: Callable[[str], None] | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; the second of them does not wait any more."""
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -234,4 +275,4 @@ async def serve_until_signalled(settings: Settings, *, on_ready: Callable[[str],
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    await serve(settings, on_ready=on_ready, stop=stop, hurry=hurry)
+    await serve(settings, on_ready=on_ready, on_sse_ready=on_sse_ready, stop=stop, hurry=hurry)

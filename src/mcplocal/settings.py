@@ -11,7 +11,7 @@ import re
 import socket
 import tomllib
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
@@ -87,15 +87,8 @@ def _default_name() -> str:
 
 
 def _listen(value: str) -> str:
-    _, colon, port = value.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{value!r}; write HOST:PORT, such as 127.0.0.1:8471")
+    host_and_port(value)
     return value
-
-
-def _address(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - an empty host means every interface, by its own wish
 
 
 def _base_url(value: str) -> str:
@@ -108,6 +101,29 @@ def _base_url(value: str) -> str:
 def _issuers(value: tuple[str, ...]) -> tuple[str, ...]:
     for issuer in value:
         _base_url(issuer)
+    return value
+
+
+def host_and_port(value: str) -> tuple[str, int]:
+    """The two parts of HOST:PORT. An empty host means every interface, by its own wish.
+
+    Raises:
+        ValueError: it is not so written.
+    """
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{value!r}; write HOST:PORT, such as 127.0.0.1:8471")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104
+
+
+def _loopback_address(value: str) -> str:
+    host, _ = host_and_port(value)
+    try:
+        loopback = host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ValueError(f"{host} is not a loopback address: whoever reaches it is let in without a credential")
     return value
 
 
@@ -129,6 +145,16 @@ class Settings(BaseSettings):
     listen: str = Field(default="127.0.0.1:8471", description="HOST:PORT the gateway listens on")
     metrics_listen: Annotated[str, AfterValidator(_listen)] | None = Field(
         default=None, description="HOST:PORT that shows /metrics; without it nothing does"
+    )
+    sse_listen: Annotated[str, AfterValidator(_loopback_address)] | None = Field(
+        default=None,
+        description="HOST:PORT on loopback where the deprecated transport HTTP+SSE is served, at /sse, to clients that speak "
+        "nothing else; off unless set, and MCPLOCAL_SSE_TOKEN_FILE is needed",
+    )
+    sse_token_file: Path | None = Field(
+        default=None,
+        description="file with the one project token that whoever reaches MCPLOCAL_SSE_LISTEN is; nobody but its owner may "
+        "read it (chmod 600), and a new token in it counts at once",
     )
     control_plane: str = Field(default="http://127.0.0.1:8470", description="base URL of the control plane")
     credential: SecretStr | None = Field(default=None, description="the gateway's own session (mcpctl_ses_…)")
@@ -238,6 +264,14 @@ class Settings(BaseSettings):
             raise ValueError("MCPLOCAL_AUTHORIZATION_SERVERS needs MCPLOCAL_PUBLIC_URL: clients must know what they authorize")
         return self
 
+    @model_validator(mode="after")
+    def _sse_has_both_or_neither(self) -> Self:
+        if (self.sse_listen is None) != (self.sse_token_file is None):
+            raise ValueError(
+                "MCPLOCAL_SSE_LISTEN and MCPLOCAL_SSE_TOKEN_FILE go together: the one says where, the other as which token"
+            )
+        return self
+
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of ``listen``.
@@ -246,14 +280,14 @@ class Settings(BaseSettings):
             InvalidSetting: it is not HOST:PORT.
         """
         try:
-            return _address(_listen(self.listen))
+            return host_and_port(self.listen)
         except ValueError as error:
             raise InvalidSetting(f"MCPLOCAL_LISTEN is {error}") from None
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
         """Host and port that ``/metrics`` is shown on, if it is."""
-        return None if self.metrics_listen is None else _address(self.metrics_listen)
+        return None if self.metrics_listen is None else host_and_port(self.metrics_listen)
 
 
 def load(environ: Mapping[str, str] = os.environ, **flags: Any) -> Settings:
@@ -280,7 +314,7 @@ def invalid(error: ValidationError) -> InvalidSetting:
     """Pydantic's findings in our words, by variable name."""
     findings = [
         FieldError(
-            PREFIX + str(found["loc"][0] if found["loc"] else "AUTHORIZATION_SERVERS").upper(),
+            PREFIX + str(found["loc"][0]).upper() if found["loc"] else found["msg"].removeprefix("Value error, ").split()[0],
             found["msg"].removeprefix("Value error, "),
         )
         for found in error.errors(include_input=False, include_url=False)

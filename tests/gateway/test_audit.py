@@ -6,6 +6,8 @@ import json
 import time
 from typing import Any
 
+import pytest
+
 from tests.gateway.conftest import World
 from tests.gateway.test_story import until
 from tests.gateway.upstreams import tool
@@ -19,6 +21,7 @@ def rows(world: World, project: str) -> list[dict[str, Any]]:
     return [row for row in answer.json()["items"] if row["gateway"] == "tested"]
 
 
+@pytest.mark.requirement("R24")
 def test_every_call_leaves_one_event_with_its_reasons_and_never_its_arguments(world: World) -> None:
     upstream = world.upstream(tools=[tool("good"), tool("bad"), tool("hidden")])
     seen: list[Any] = []

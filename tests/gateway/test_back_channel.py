@@ -97,6 +97,7 @@ def test_a_client_that_never_said_it_can_answer_is_not_asked(world: World) -> No
     assert "It asks for input that your client did not say it can give." == text
 
 
+@pytest.mark.requirement("R29")
 def test_a_state_is_good_for_its_own_caller_and_tool_alone(world: World) -> None:
     project = asking(world, "modern")
     endpoint = world.gateway().as_(project.token()["token"])
@@ -121,6 +122,7 @@ def test_a_state_is_good_for_its_own_caller_and_tool_alone(world: World) -> None
     assert "Ada" in told["content"][0]["text"]
 
 
+@pytest.mark.requirement("R29")
 def test_a_seal_is_broken_by_any_change_and_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     seal = StateSeal(lambda: "credential")
     for state in (None, "", "a.b.c", "é", "\ud800"):

@@ -85,6 +85,7 @@ def modern(method: str, identity: Any = 1, **params: Any) -> dict[str, Any]:
     return request(method, {"_meta": META, **params}, identity)
 
 
+@pytest.mark.requirement("R32")
 def test_both_eras_pass_at_any_time_and_the_end_of_input_is_the_end(world: World) -> None:
     upstream = world.upstream(tools=[*ANNOTATED_TOOL])
     project = world.project(up=upstream)
@@ -174,6 +175,7 @@ def local_bearer(world: World, project: Project, *more: str) -> str:
     return bearer
 
 
+@pytest.mark.requirement("R32")
 def test_locally_it_is_the_gateway_itself_and_its_children_end_with_it(world: World) -> None:
     project = world.project(notes=NOTES)
     bearer = local_bearer(world, project, f"action:gateway,name:{project.name}")

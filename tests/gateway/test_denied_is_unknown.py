@@ -24,6 +24,7 @@ def answered(endpoint: Endpoint, name: str, session: dict[str, str] | None, **mo
     return answer.status_code, headers, answer.text.replace(name, ASKED)
 
 
+@pytest.mark.requirement("R24")
 @pytest.mark.parametrize("upstream_era", ["modern", "legacy"])
 @pytest.mark.parametrize("era", ["modern", "legacy"])
 def test_a_denied_tool_answers_exactly_as_an_unknown_one_and_its_server_never_hears_of_it(
@@ -58,6 +59,7 @@ def everything_seen(*upstreams: Upstream) -> str:
     return json.dumps([(one.method, one.headers, one.body) for upstream in upstreams for one in upstream.seen])
 
 
+@pytest.mark.requirement("R22")
 @pytest.mark.parametrize("upstream_era", ["modern", "legacy"])
 def test_no_upstream_ever_sees_a_callers_bearer_or_headers(world: World, upstream_era: str) -> None:
     upstream = world.upstream(era=upstream_era)

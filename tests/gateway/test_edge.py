@@ -297,6 +297,7 @@ def test_in_no_disguise_is_an_address_reached_that_is_not_allowed(world: World) 
         until(lambda name=name: shown_instance(world, name).get("status") in ("ERROR", "UNREACHABLE"), 8)  # type: ignore[misc]
 
 
+@pytest.mark.requirement("R26")
 def test_a_name_that_leads_elsewhere_a_moment_later_is_judged_by_where_it_leads(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,6 +325,7 @@ def test_a_name_that_leads_elsewhere_a_moment_later_is_judged_by_where_it_leads(
     assert [] == upstream.seen
 
 
+@pytest.mark.requirement("R4")
 def test_a_session_that_a_server_forgot_is_opened_again_also_if_it_says_so_with_400(world: World) -> None:
     """Servers made from the older examples of the TypeScript SDK answer so after a restart."""
     upstream = world.upstream(era="legacy", forgets_with=400)

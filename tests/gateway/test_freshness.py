@@ -112,6 +112,7 @@ def test_no_request_asks_the_control_plane_once_the_answer_is_known(world: World
     assert cut.relay.connections - before <= 1  # the delivery of the audit events may open one
 
 
+@pytest.mark.requirement("R23")
 def test_an_expired_token_is_refused_at_its_time(world: World) -> None:
     upstream = world.upstream()
     project = world.project(up=upstream)

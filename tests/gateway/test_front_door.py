@@ -48,6 +48,7 @@ def test_a_bearer_in_the_query_is_none(endpoint: Endpoint) -> None:
     assert endpoint.http.post(f"{endpoint.url}?access_token={endpoint.bearer}", json=LISTING).status_code == 401
 
 
+@pytest.mark.requirement("R28")
 def test_the_answer_to_a_stranger_does_not_wait_for_the_body(endpoint: Endpoint) -> None:
     host, _, port = endpoint.url.removeprefix("http://").partition("/")[0].partition(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
@@ -70,6 +71,7 @@ HOSTS = {
 }
 
 
+@pytest.mark.requirement("R28")
 def test_a_foreign_host_is_refused_before_anything_else(world: World, upstream: Upstream) -> None:
     endpoint = world.gateway(allowed_hosts="named.example").as_(world.project(up=upstream).token()["token"])
     for host, status in HOSTS.items():
@@ -90,6 +92,7 @@ ORIGINS = {
 }
 
 
+@pytest.mark.requirement("R28")
 def test_a_foreign_origin_is_refused(world: World, upstream: Upstream) -> None:
     endpoint = world.gateway(allowed_origins="https://app.example").as_(world.project(up=upstream).token()["token"])
     for origin, status in ORIGINS.items():
@@ -145,7 +148,7 @@ BODIES: dict[str, tuple[str | bytes, int]] = {
     "depth inside": ('{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":' + '{"a":' * 20_000 + "1" + "}" * 20_002, -32700),
     "a number without end": ('{"jsonrpc":"2.0","id":' + "1" * 5000 + ',"method":"x"}', -32700),
     "a batch": (json.dumps([LISTING]), -32600),
-    "a string": ('"x"', -32700),
+    "a string": ('"x"', -32600),
     "another version of JSON-RPC": (json.dumps(LISTING | {"jsonrpc": "1.0"}), -32600),
     "no method": ('{"jsonrpc":"2.0","id":1}', -32600),
     "a method that is no string": (json.dumps(LISTING | {"method": 1}), -32600),
@@ -166,6 +169,7 @@ def test_a_body_that_is_no_single_message_is_refused(endpoint: Endpoint, upstrea
     assert upstream.calls() == []
 
 
+@pytest.mark.requirement("R12")
 def test_a_body_over_the_limit_is_refused_whether_it_says_so_or_not(world: World, upstream: Upstream) -> None:
     endpoint = world.gateway(max_request_bytes=2000).as_(world.project(up=upstream).token()["token"])
     large = json.dumps(LISTING | {"params": {"_meta": META, "x": "y" * 2000}})
@@ -179,6 +183,7 @@ def test_a_body_over_the_limit_is_refused_whether_it_says_so_or_not(world: World
     assert "2000 bytes" in chunked.json()["detail"]
 
 
+@pytest.mark.requirement("R23")
 def test_a_project_that_is_not_the_tokens_own_does_not_exist(world: World, upstream: Upstream) -> None:
     own, other = world.project(up=upstream), world.project(up=upstream)
     endpoint = world.gateway().as_(own.token()["token"])
@@ -219,6 +224,7 @@ def test_a_gateway_without_a_credential_does_not_start(world: World) -> None:
         build_app(world.settings(credential_file=None))
 
 
+@pytest.mark.requirement("R30")
 def test_no_answer_names_an_upstream_or_a_bearer(world: World) -> None:
     project = world.project(up="http://127.0.0.1:9/secret-path")
     endpoint = world.gateway().as_(project.token()["token"])

@@ -48,6 +48,7 @@ PRIVATE = ["127.0.0.1", "::1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.
 PUBLIC = ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
 
 
+@pytest.mark.requirement("R26")
 @pytest.mark.parametrize(("address", "what"), NEVER.items())
 def test_some_addresses_are_refused_whatever_is_allowed(address: str, what: str) -> None:
     objection = NetworkGuard(EVERYTHING).objection(address)
@@ -93,6 +94,7 @@ def test_an_address_that_is_not_public_needs_a_network(address: Any) -> None:
 WORDS = st.text(st.characters(exclude_characters="*"), max_size=6)
 
 
+@pytest.mark.requirement("R27")
 @given(st.lists(WORDS, min_size=1, max_size=5))
 def test_a_pattern_without_stars_is_itself_and_nothing_else(argv: list[str]) -> None:
     assert matches(argv, argv)

@@ -140,6 +140,7 @@ def test_no_bytes_make_it_raise_anything_but_a_failure(noise: bytes, places: lis
     asyncio.run(check())
 
 
+@pytest.mark.requirement("R3")
 @given(st.lists(st.integers(min_value=0), max_size=10))
 def test_a_second_answer_is_never_taken_for_the_answer_to_the_next_request(places: list[int]) -> None:
     async def check() -> None:
@@ -257,6 +258,7 @@ async def test_a_connection_is_used_again_and_one_the_server_ended_is_not() -> N
         await client.close()
 
 
+@pytest.mark.requirement("R10")
 @pytest.mark.anyio
 async def test_a_request_whose_bytes_were_sent_is_never_sent_again() -> None:
     received = 0

@@ -25,6 +25,7 @@ OBJECTS = st.dictionaries(st.text(), VALUES, max_size=6)
 SPACES = st.sampled_from([None, 1, 3])
 
 
+@pytest.mark.requirement("R6")
 @given(OBJECTS, SPACES, st.booleans())
 def test_what_is_read_and_written_again_is_the_same_text_member_by_member(
     found: dict[str, Any], indent: int | None, ascii_: bool

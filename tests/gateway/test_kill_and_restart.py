@@ -299,6 +299,7 @@ def test_whoever_is_killed_in_the_middle_of_calls_all_recover(tmp_path: Path, sc
         assert [] == [at for at in revoked.succeeded if at > out_by]
 
 
+@pytest.mark.requirement("R31")
 def test_a_child_that_is_killed_is_started_again_and_what_it_started_goes_with_it(tmp_path: Path) -> None:
     with staged(tmp_path) as (stage, callers, _, _):
         stage.look()

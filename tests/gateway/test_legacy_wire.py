@@ -89,6 +89,8 @@ def test_without_a_session_a_request_is_told_to_shake_hands(endpoint: Endpoint) 
         assert "initialize" in answer.json()["error"]["message"]
 
 
+@pytest.mark.requirement("R1")
+@pytest.mark.requirement("R4")
 def test_a_session_of_somebody_else_does_not_exist(world: World, upstream: Upstream) -> None:
     project = world.project(up=upstream)
     gateway = world.gateway()
@@ -125,6 +127,7 @@ def test_the_idlest_session_makes_room(world: World, upstream: Upstream) -> None
     assert [404, 200, 200] == [endpoint.post(request("ping"), session).status_code for session in sessions]
 
 
+@pytest.mark.requirement("R4")
 def test_an_idle_session_ends(world: World, upstream: Upstream) -> None:
     endpoint = world.gateway(idle_timeout="200ms").as_(world.project(up=upstream).token()["token"])
     session = open_session(endpoint)
@@ -132,6 +135,7 @@ def test_an_idle_session_ends(world: World, upstream: Upstream) -> None:
     assert endpoint.post(request("ping"), session).status_code == 404
 
 
+@pytest.mark.requirement("R3")
 def test_the_same_id_twice_at_once_is_answered_twice(world: World) -> None:
     upstream = world.upstream(delay=0.2)
     endpoint = world.gateway().as_(world.project(up=upstream).token()["token"])
@@ -154,6 +158,7 @@ def test_the_same_id_twice_at_once_is_answered_twice(world: World) -> None:
     assert {word: f'{{"word": "{word}"}}' for word in ("one", "two", "three")} == texts
 
 
+@pytest.mark.requirement("R7")
 def test_a_cancelled_request_ends_and_the_upstream_is_let_go(world: World) -> None:
     upstream = world.upstream()
     endpoint = world.gateway().as_(world.project(up=upstream).token()["token"])

@@ -38,6 +38,7 @@ def test_a_server_is_asked_only_for_what_it_says_it_has(world: World, era: str) 
     assert [] == talking.calls("completion/complete")
 
 
+@pytest.mark.requirement("R14")
 def test_a_dead_server_stalls_the_first_list_and_no_other_and_what_is_the_others_is_used_meanwhile(world: World) -> None:
     dead, good = world.upstream(delay=60, **WHOLE), world.upstream(**WHOLE)
     project = world.project(dead=dead, good=good)
@@ -57,6 +58,7 @@ def test_a_dead_server_stalls_the_first_list_and_no_other_and_what_is_the_others
     dead.delay = 0
 
 
+@pytest.mark.requirement("R14")
 def test_a_server_that_keeps_failing_holds_up_nothing_that_another_has(world: World) -> None:
     dead, good = world.upstream(delay=60), world.upstream(**WHOLE)
     project = world.project(dead=dead, good=good)
@@ -74,6 +76,7 @@ def test_a_server_that_keeps_failing_holds_up_nothing_that_another_has(world: Wo
     dead.delay = 0
 
 
+@pytest.mark.requirement("R15")
 def test_if_no_server_answers_a_list_is_an_error_and_not_empty(world: World) -> None:
     project = world.project(up="http://127.0.0.1:9/mcp")
     endpoint = world.gateway().as_(project.token()["token"])
@@ -82,6 +85,7 @@ def test_if_no_server_answers_a_list_is_an_error_and_not_empty(world: World) -> 
     assert -32602 == endpoint.get(f"{project.servers[0]}__x").json()["error"]["code"]
 
 
+@pytest.mark.requirement("R19")
 def test_every_page_is_fetched(world: World) -> None:
     upstream = world.upstream(
         prompts=[prompt(f"p{n}") for n in range(7)], resources=[resource(f"a:{n}") for n in range(5)], pages=3
@@ -114,6 +118,7 @@ BAD_TEMPLATES: list[Any] = [
 ]
 
 
+@pytest.mark.requirement("R18")
 def test_bad_entries_are_left_out_with_a_reason_and_the_others_are_not(world: World) -> None:
     upstream = world.upstream(prompts=BAD_PROMPTS, resources=BAD_RESOURCES, templates=BAD_TEMPLATES)
     project = world.project(up=upstream)
@@ -152,6 +157,7 @@ def test_a_list_that_cannot_be_had_makes_nothing_of_the_tools(world: World) -> N
     assert "isError" not in result(endpoint.call(f"{server}__echo"))
 
 
+@pytest.mark.requirement("R20")
 def test_names_too_long_for_agents_are_cut_and_end_in_a_digest_and_lead_back(world: World) -> None:
     upstream = world.upstream(prompts=[prompt("p" * 100), prompt("p" * 101)])
     project = world.project(up=upstream)
@@ -178,6 +184,7 @@ def test_in_plain_mode_names_and_uris_are_the_servers_own_and_what_two_claim_is_
     assert [] == [*one.calls("resources/read"), *two.calls("prompts/get")[1:]]
 
 
+@pytest.mark.requirement("R8")
 def test_what_a_server_calls_changed_is_listed_anew(world: World) -> None:
     upstream = world.upstream(tools=[tool("echo")], as_stream=0, says_changed=("prompts", "resources"), **WHOLE)
     project = world.project(up=upstream)

@@ -35,6 +35,7 @@ def test_what_a_child_writes_to_stderr_is_in_its_log_and_so_is_its_life(world: W
     assert found.index(f"gateway: started as process {pid}") < found.index("stderr: hello from modern") < found.index(ended)
 
 
+@pytest.mark.requirement("R30")
 def test_no_value_configured_for_a_server_is_in_its_log(world: World) -> None:
     child = Child(world, habit="tells", env={"API_KEY": "s3cret-value-of-the-operator"})
     child.look()
@@ -89,6 +90,7 @@ def test_a_server_is_starting_until_it_has_answered(world: World) -> None:
     assert "gateway: connected, speaking revision 2026-07-28" in lines_of(world, server)
 
 
+@pytest.mark.requirement("R33")
 def test_a_server_that_fails_a_call_is_degraded_and_one_that_is_gone_unreachable(world: World) -> None:
     upstream = world.upstream()
     endpoint, name = one(world, upstream, probe_interval="1s", list_retry="100ms")
@@ -105,6 +107,7 @@ def test_a_server_that_fails_a_call_is_degraded_and_one_that_is_gone_unreachable
     assert any("HTTP 500" in line for line in lines_of(world, server))
 
 
+@pytest.mark.requirement("R34")
 def test_a_server_that_answers_calls_is_not_probed_besides(world: World) -> None:
     upstream = world.upstream(list_members={"ttlMs": 3_600_000})
     endpoint, name = one(world, upstream, probe_interval="1s")
@@ -146,6 +149,7 @@ def test_a_health_check_of_its_own_says_how_often_and_which_tool(world: World) -
     until(lambda: shown_instance(world, server).get("status") == "RUNNING", 8)
 
 
+@pytest.mark.requirement("R34")
 def test_a_health_check_without_a_tool_lists_the_tools_as_often_as_it_says(world: World) -> None:
     upstream = world.upstream()
     checked(world, upstream, intervalSeconds=1, timeoutSeconds=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ def test_a_name_that_agents_do_not_accept_ends_in_a_digest_of_what_it_stands_for
     assert long.startswith("s" * 55 + "_")
 
 
+@pytest.mark.requirement("R20")
 @given(REFS, MODES)
 def test_every_tool_has_a_name_that_agents_accept_and_its_server_is_among_the_candidates(ref: Ref, mode: ToolNames) -> None:
     name = exposed_name(ref, mode)
@@ -35,6 +37,7 @@ def test_every_tool_has_a_name_that_agents_accept_and_its_server_is_among_the_ca
     assert name == exposed_name(ref, mode)
 
 
+@pytest.mark.requirement("R20")
 @given(st.lists(REFS, unique=True, max_size=20), MODES)
 def test_the_way_back_is_exact_and_nobody_takes_anothers_name(refs: list[Ref], mode: ToolNames) -> None:
     table = NameTable(mode, refs)
@@ -47,6 +50,7 @@ def test_the_way_back_is_exact_and_nobody_takes_anothers_name(refs: list[Ref], m
     assert [ref for ref in refs if ref in set(table.values())] == list(table.values())
 
 
+@pytest.mark.requirement("R20")
 @given(st.lists(REFS, unique=True, min_size=2, max_size=20))
 def test_with_prefixes_two_tools_never_share_a_name(refs: list[Ref]) -> None:
     assert NameTable("prefixed", refs).refused == []

@@ -304,6 +304,7 @@ def upstream(world: World) -> Upstream:
     return world.upstream(list_members={"ttlMs": 1000})
 
 
+@pytest.mark.requirement("R8")
 def test_a_session_hears_that_its_list_has_changed_and_only_then(world: World, upstream: Upstream) -> None:
     project = world.project(up=upstream)
     server = project.servers[0]
@@ -324,6 +325,7 @@ def test_a_session_hears_that_its_list_has_changed_and_only_then(world: World, u
         assert {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"} == json.loads(data.removeprefix("data: "))
 
 
+@pytest.mark.requirement("R8")
 def test_what_a_server_calls_changed_is_asked_again_and_passed_on(world: World) -> None:
     upstream = world.upstream(as_stream=0)
     project = world.project(up=upstream)
@@ -380,6 +382,7 @@ def test_a_subscription_says_what_it_honours_and_tells_that_and_no_more(world: W
         assert 2 == len(messages(lines)), "it did not opt in to tools"
 
 
+@pytest.mark.requirement("R24")
 @pytest.mark.parametrize("lose", [revoked, deleted, rotated])
 def test_a_subscription_ends_with_an_answer_within_a_second_of_its_token(
     world: World, upstream: Upstream, lose: Callable[..., None]
@@ -458,6 +461,7 @@ def test_a_stream_ends_with_its_session_and_a_newer_one_takes_its_place(world: W
         until(lambda: newer[-1] == "END", 3)
 
 
+@pytest.mark.requirement("R1")
 def test_a_stream_belongs_to_a_session_of_ones_own(world: World, upstream: Upstream) -> None:
     project = world.project(up=upstream)
     gateway = world.gateway()

@@ -35,6 +35,7 @@ def names(answer: httpx2.Response) -> list[str]:
     return [entry.get("uriTemplate") or entry.get("uri") or entry["name"] for entry in entries]
 
 
+@pytest.mark.requirement("R21")
 @pytest.mark.parametrize("upstream_era", ERAS)
 @pytest.mark.parametrize("era", ERAS)
 def test_each_is_listed_and_used_in_either_era_of_either_side(world: World, era: str, upstream_era: str) -> None:
@@ -111,6 +112,7 @@ def everything(answer: httpx2.Response, name: str) -> tuple[Any, ...]:
     return answer.status_code, headers, answer.text.replace(name, "as-asked")
 
 
+@pytest.mark.requirement("R24")
 @pytest.mark.parametrize("upstream_era", ERAS)
 @pytest.mark.parametrize("era", ERAS)
 def test_what_is_denied_answers_exactly_as_what_is_not_there_and_its_server_never_hears_of_it(
@@ -172,6 +174,7 @@ RIGHTS = [
 ]
 
 
+@pytest.mark.requirement("R24")
 @pytest.mark.parametrize("upstream_era", ERAS)
 def test_a_list_shows_exactly_what_can_be_got_or_read(world: World, upstream_era: str) -> None:
     project = world.project(up=world.upstream(era=upstream_era, **WHOLE), other=world.upstream(prompts=[prompt("greet")]))

@@ -57,6 +57,8 @@ CHILD = textwrap.dedent(
         elif params["name"] == "look":
             found = {"cwd": os.getcwd(), "files": os.listdir("."), "env": dict(os.environ)}
             found |= {"pid": os.getpid(), "pgid": os.getpgid(0)}
+            if habit == "large":
+                found["padding"] = "x" * 5_000_000
             if token := params.get("_meta", {}).get("progressToken"):
                 say(method="notifications/progress", params={"progressToken": token, "progress": 1})
             say(id=identity, result={"content": [{"type": "text", "text": json.dumps(found)}]})
@@ -94,6 +96,7 @@ class Child:
         return found
 
 
+@pytest.mark.requirement("R27")
 @pytest.mark.parametrize("era", ERAS)
 def test_a_child_sees_an_empty_directory_its_own_variables_and_nothing_of_the_gateway(
     world: World, era: str, monkeypatch: pytest.MonkeyPatch
@@ -109,6 +112,7 @@ def test_a_child_sees_an_empty_directory_its_own_variables_and_nothing_of_the_ga
     assert found["pid"] == found["pgid"]
 
 
+@pytest.mark.requirement("R31")
 def test_a_child_and_all_it_started_end_with_the_gateway(world: World) -> None:
     with world.stack.pop_all() as own:
         world.stack = own
@@ -119,6 +123,7 @@ def test_a_child_and_all_it_started_end_with_the_gateway(world: World) -> None:
     assert not Path(found["cwd"]).exists()
 
 
+@pytest.mark.requirement("R10")
 def test_a_child_that_dies_is_started_again_and_its_call_is_not_sent_again(world: World) -> None:
     child = Child(world)
     first = child.look()["pid"]
@@ -131,6 +136,8 @@ def test_a_child_that_dies_is_started_again_and_its_call_is_not_sent_again(world
     assert not is_alive(first)
 
 
+@pytest.mark.requirement("R31")
+@pytest.mark.requirement("R33")
 def test_a_child_that_never_lives_is_tried_later_and_later(world: World) -> None:
     child = Child(world, habit="stillborn", list_retry="50ms")
     for _ in range(8):
@@ -139,10 +146,12 @@ def test_a_child_that_never_lives_is_tried_later_and_later(world: World) -> None
     until(lambda: shown_instance(world, child.server).get("status") == "UNREACHABLE", 5)
 
 
+@pytest.mark.requirement("R31")
 def test_a_child_that_fills_its_stderr_does_not_stand_still(world: World) -> None:
     assert "isError" not in Child(world, habit="noisy").call("look")
 
 
+@pytest.mark.requirement("R11")
 def test_a_child_that_leaves_the_probe_unanswered_is_taken_for_an_older_one(world: World) -> None:
     child = Child(world, "legacy", "silent", probe_timeout="200ms")
     assert "isError" not in child.call("look")
@@ -154,6 +163,7 @@ def test_what_a_child_asks_is_answered_with_no_but_its_ping(world: World) -> Non
     assert ({}, -32601) == (answers[99]["result"], answers[98]["error"]["code"])
 
 
+@pytest.mark.requirement("R7")
 def test_a_call_given_up_is_cancelled_at_the_child_and_others_go_on(world: World) -> None:
     child = Child(world, call_timeout="400ms")
     child.look()
@@ -161,6 +171,7 @@ def test_a_call_given_up_is_cancelled_at_the_child_and_others_go_on(world: World
     assert "isError" not in child.call("look")
 
 
+@pytest.mark.requirement("R27")
 def test_a_command_that_nothing_allows_is_not_started(world: World) -> None:
     marker = world.tmp_path / "ran"
     project = world.project(bad=["/bin/sh", "-c", f"touch {marker}"], worse=["python", "-m", "mcpctl.demo.notes_server", "--x"])

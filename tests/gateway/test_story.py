@@ -75,6 +75,7 @@ def test_a_token_bound_to_one_tool_sees_and_calls_exactly_that_one(world: World,
     with_sdk(endpoint, mode, use)
 
 
+@pytest.mark.requirement("R23")
 @pytest.mark.parametrize("era", ["modern", "legacy"])
 def test_a_revoked_token_is_refused_within_a_second(world: World, era: str) -> None:
     upstream = world.upstream(era=era)

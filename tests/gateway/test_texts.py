@@ -66,6 +66,7 @@ INVALID = {
 }
 
 
+@pytest.mark.requirement("R18")
 @pytest.mark.parametrize("case", INVALID)
 def test_a_tool_whose_annotation_breaks_a_rule_is_not_offered(case: str) -> None:
     with pytest.raises(InvalidSchema):
@@ -87,6 +88,7 @@ def test_a_schema_without_end_is_not_offered() -> None:
     assert ["deep"] == [tool.name for tool in dropped]
 
 
+@pytest.mark.requirement("R6")
 def test_what_a_tool_carries_beyond_the_known_is_passed_on() -> None:
     raw = {"name": "a", "inputSchema": schema(), "vendor": {"x": [1.5, None]}, "annotations": {"readOnlyHint": True, "new": 1}}
     (tool,), dropped = TOOL.judge("s", [raw])
@@ -95,6 +97,7 @@ def test_what_a_tool_carries_beyond_the_known_is_passed_on() -> None:
     assert tool.listed_as("s__a", Era.LEGACY).startswith('{"name":"s__a","inputSchema"')
 
 
+@pytest.mark.requirement("R19")
 def test_of_a_list_without_end_as_many_are_offered_as_agents_can_use_and_the_rest_is_one_reason() -> None:
     tools, dropped = TOOL.judge("s", [{"name": f"t{number}", "inputSchema": schema()} for number in range(TOOL.most + 3)])
     assert (TOOL.most, [(f"all from number {TOOL.most + 1} on", f"the server lists more than {TOOL.most}")]) == (
@@ -119,6 +122,7 @@ def test_events_are_the_same_however_they_are_cut(events: list[list[str]], end: 
     assert all(event.kind == "message" for event in found)
 
 
+@pytest.mark.requirement("R12")
 def test_an_event_over_the_limit_is_not_collected_to_its_end() -> None:
     reader = EventReader(100)
     for _ in range(4):

@@ -37,6 +37,7 @@ def result(answer: httpx2.Response) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.requirement("R5")
 @pytest.mark.parametrize("era", ERAS)
 def test_the_era_is_found_once_and_no_call_shakes_hands_again(world: World, era: str) -> None:
     upstream = world.upstream(era=era)
@@ -47,6 +48,8 @@ def test_the_era_is_found_once_and_no_call_shakes_hands_again(world: World, era:
     assert [*handshake, "tools/list", "tools/call", "tools/call", "tools/call"] == upstream.methods()
 
 
+@pytest.mark.requirement("R3")
+@pytest.mark.requirement("R22")
 @pytest.mark.parametrize("era", ERAS)
 def test_nothing_of_the_callers_request_is_forwarded_but_the_call(world: World, era: str) -> None:
     upstream = world.upstream(era=era)
@@ -95,6 +98,7 @@ STRANGE = (
 )
 
 
+@pytest.mark.requirement("R6")
 @pytest.mark.parametrize("era", ERAS)
 def test_what_nobody_here_knows_passes_through_as_it_came(world: World, era: str) -> None:
     endpoint, name = one(world, world.upstream(era=era, answer=lambda _: STRANGE))
@@ -155,6 +159,8 @@ def test_what_is_not_json_becomes_a_failed_result(world: World) -> None:
         assert "may have been carried out" in failed["content"][0]["text"]
 
 
+@pytest.mark.requirement("R6")
+@pytest.mark.requirement("R13")
 @pytest.mark.parametrize("era", ERAS)
 def test_progress_reaches_the_client_under_its_own_token_and_untouched(world: World, era: str) -> None:
     upstream = world.upstream(era=era, as_stream=3)
@@ -177,6 +183,7 @@ def test_a_client_that_takes_no_stream_gets_the_result_alone(world: World) -> No
     assert result(answer)["content"]
 
 
+@pytest.mark.requirement("R13")
 def test_a_call_that_takes_long_shows_signs_of_life(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mcplocal.protocol.answering.STREAM_AFTER", 0.1)
     upstream = world.upstream()
@@ -210,6 +217,8 @@ def test_a_server_that_changes_its_era_is_found_out_without_a_failure(world: Wor
     assert "isError" not in result(endpoint.call(name))
 
 
+@pytest.mark.requirement("R4")
+@pytest.mark.requirement("R33")
 def test_a_lost_session_is_opened_again_once_for_all_who_wait(world: World) -> None:
     upstream = world.upstream(era="legacy")
     endpoint, name = one(world, upstream)
@@ -230,6 +239,7 @@ def in_thread(endpoint: Endpoint, name: str) -> httpx2.Response:
         return Endpoint(http, endpoint.url, endpoint.bearer).call(name)
 
 
+@pytest.mark.requirement("R4")
 def test_a_server_that_keeps_losing_the_session_is_not_asked_for_ever(world: World) -> None:
     upstream = world.upstream(era="legacy")
     endpoint, name = one(world, upstream)
@@ -245,6 +255,7 @@ def test_a_server_that_keeps_losing_the_session_is_not_asked_for_ever(world: Wor
     assert len(upstream.calls()) - calls == 2
 
 
+@pytest.mark.requirement("R10")
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_a_call_that_was_sent_is_never_sent_again(world: World, status: int) -> None:
     upstream = world.upstream()
@@ -255,6 +266,7 @@ def test_a_call_that_was_sent_is_never_sent_again(world: World, status: int) -> 
     assert len(upstream.calls()) == 1
 
 
+@pytest.mark.requirement("R11")
 def test_a_call_that_takes_too_long_is_given_up(world: World) -> None:
     upstream = world.upstream()
     endpoint, name = one(world, upstream, call_timeout="300ms")
@@ -266,6 +278,7 @@ def test_a_call_that_takes_too_long_is_given_up(world: World) -> None:
     until(lambda: upstream.gone == 1, 3)
 
 
+@pytest.mark.requirement("R7")
 def test_a_client_that_goes_away_cancels_its_call_in_the_later_era(world: World) -> None:
     upstream = world.upstream()
     endpoint, name = one(world, upstream)
@@ -280,6 +293,7 @@ def test_a_client_that_goes_away_cancels_its_call_in_the_later_era(world: World)
     until(lambda: upstream.gone == 1, 3)
 
 
+@pytest.mark.requirement("R7")
 def test_a_client_that_goes_away_cancels_nothing_in_the_earlier_era(world: World) -> None:
     upstream = world.upstream()
     events: list[Any] = []
@@ -294,6 +308,8 @@ def test_a_client_that_goes_away_cancels_nothing_in_the_earlier_era(world: World
     assert upstream.gone == 0
 
 
+@pytest.mark.requirement("R14")
+@pytest.mark.requirement("R11")
 def test_one_dead_server_stalls_the_first_list_and_no_other(world: World) -> None:
     dead, good = world.upstream(delay=60), world.upstream()
     project = world.project(dead=dead, good=good)
@@ -312,6 +328,7 @@ def test_one_dead_server_stalls_the_first_list_and_no_other(world: World) -> Non
     dead.delay = 0
 
 
+@pytest.mark.requirement("R16")
 def test_many_who_miss_at_once_make_one_upstream_call(world: World) -> None:
     upstream = world.upstream(delay=0.3)
     project = world.project(up=upstream)
@@ -331,6 +348,7 @@ def in_thread_list(endpoint: Endpoint) -> int:
         return len(Endpoint(http, endpoint.url, endpoint.bearer).tools())
 
 
+@pytest.mark.requirement("R15")
 def test_a_server_that_fails_keeps_its_last_good_list(world: World) -> None:
     upstream = world.upstream(list_members={"ttlMs": 0})
     endpoint, name = one(world, upstream)
@@ -343,6 +361,7 @@ def test_a_server_that_fails_keeps_its_last_good_list(world: World) -> None:
     upstream.fail = None
 
 
+@pytest.mark.requirement("R16")
 def test_a_list_that_changed_is_seen_after_its_time(world: World) -> None:
     upstream = world.upstream(list_members={"ttlMs": 0})
     endpoint, name = one(world, upstream)
@@ -352,6 +371,7 @@ def test_a_list_that_changed_is_seen_after_its_time(world: World) -> None:
     assert endpoint.call(name).json()["error"]["code"] == -32602
 
 
+@pytest.mark.requirement("R15")
 def test_if_no_server_answers_the_list_is_an_error_and_not_empty(world: World) -> None:
     endpoint, _ = one(world, "http://127.0.0.1:9/mcp")
     answer = endpoint.modern("tools/list")
@@ -359,6 +379,7 @@ def test_if_no_server_answers_the_list_is_an_error_and_not_empty(world: World) -
     assert world.gateway().as_(world.project().token("role:run,resource:servers,name:x")["token"]).tools() == []
 
 
+@pytest.mark.requirement("R19")
 def test_every_page_is_fetched_and_a_circle_is_noticed(world: World) -> None:
     upstream = world.upstream(tools=[tool(f"t{n}") for n in range(7)], pages=3)
     project = world.project(up=upstream)
@@ -390,6 +411,7 @@ BAD_TOOLS: list[Any] = [
 ]
 
 
+@pytest.mark.requirement("R18")
 def test_a_bad_tool_is_left_out_and_the_others_are_not(world: World) -> None:
     endpoint, name = one(world, world.upstream(tools=BAD_TOOLS))
     listed = endpoint.tools()
@@ -416,6 +438,7 @@ def test_the_status_of_servers_is_reported(world: World) -> None:
     assert "link-local" in shown_instance(world, project.servers[2])["detail"]
 
 
+@pytest.mark.requirement("R20")
 def test_in_plain_mode_a_name_that_two_servers_claim_is_given_to_neither(world: World) -> None:
     one_, two = world.upstream(tools=[tool("a"), tool("same")]), world.upstream(tools=[tool("b"), tool("same")])
     project = world.project("plain", one=one_, two=two)
@@ -425,6 +448,7 @@ def test_in_plain_mode_a_name_that_two_servers_claim_is_given_to_neither(world: 
     assert endpoint.call("same").json()["error"]["code"] == -32602
 
 
+@pytest.mark.requirement("R26")
 def test_a_redirect_is_not_followed(world: World) -> None:
     target = world.upstream()
 
@@ -437,6 +461,7 @@ def test_a_redirect_is_not_followed(world: World) -> None:
     assert target.seen == []
 
 
+@pytest.mark.requirement("R12")
 def test_an_answer_over_the_limit_is_not_read_to_its_end(world: World) -> None:
     upstream = world.upstream(answer=lambda _: '{"content":[{"type":"text","text":"' + "x" * 200_000 + '"}]}')
     endpoint, name = one(world, upstream, max_response_bytes=100_000)
@@ -445,6 +470,7 @@ def test_an_answer_over_the_limit_is_not_read_to_its_end(world: World) -> None:
     assert result(endpoint.call(name))["isError"] is True
 
 
+@pytest.mark.requirement("R12")
 def test_large_results_pass_in_both_forms(world: World) -> None:
     upstream = world.upstream(answer=lambda _: '{"content":[{"type":"text","text":"' + "x" * 5_000_000 + '"}]}')
     endpoint, name = one(world, upstream)
@@ -470,6 +496,8 @@ def test_loopback_is_reached_only_within_the_networks_given(world: World, url: s
     assert upstream.seen == []
 
 
+@pytest.mark.requirement("R1")
+@pytest.mark.requirement("R2")
 def test_a_stateful_server_has_a_connection_of_its_own_for_each_session(world: World) -> None:
     upstream = world.upstream(era="legacy")
     project = world.project(up={"transport": "streamable-http", "url": upstream.url, "stateful": True})  # type: ignore[attr-defined]

@@ -164,6 +164,7 @@ CLAIMS = st.dictionaries(
 )
 
 
+@pytest.mark.requirement("R21")
 @given(CLAIMS, st.sampled_from(["prefixed", "plain"]), URIS)
 def test_whatever_is_listed_leads_back_to_it_and_no_uri_leads_where_two_could_be_meant(
     claims: dict[str, tuple[list[str], list[str]]], mode: ToolNames, uri: str
@@ -251,6 +252,7 @@ def test_the_longer_form_names_a_server() -> None:
     assert server_of("x:1/2") is None
 
 
+@pytest.mark.requirement("R21")
 def test_a_resource_of_two_servers_is_read_of_the_one_that_is_named_and_its_contents_say_so(world: World) -> None:
     def read(params: dict[str, Any]) -> str:
         uri = params["uri"]

@@ -8,15 +8,20 @@ from mcplocal.protocol.exchange import STREAM_HEAD, Request, by_name
 
 
 class AsgiRequest(Request):
-    """One as any ASGI server hands it over."""
+    """One as any ASGI server hands it over.
 
-    __slots__ = ("_receive", "_send")
+    Attributes:
+        query: what stands behind the path.
+    """
+
+    __slots__ = ("_receive", "_send", "query")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
         project = scope.get("path_params", {}).get("project")
         source = client[0] if client else "unknown"
         super().__init__(scope["method"], scope["path"], project, by_name(scope["headers"]), source)
+        self.query: bytes = scope.get("query_string", b"")
         self._receive = receive
         self._send = send
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from mcplocal import wire
 from mcplocal.heavy_json import MOST_VALUES, is_heavy
-from mcplocal.json_text import Members, NotJson, Rpc, decode, members_of, read, read_rpc, text_of, write, write_object
+from mcplocal.json_text import Members, NoObject, NotJson, Rpc, decode, members_of, read, read_rpc, text_of, write, write_object
 
 Kind = Literal["request", "notification", "response"]
 
@@ -76,6 +76,8 @@ def parse(body: bytes) -> Incoming:
         if isinstance(values, list):
             raise Rejection(wire.INVALID_REQUEST, "a batch is not accepted: send one message per request")
         rpc = read_rpc(text, values)
+    except NoObject:
+        raise Rejection(wire.INVALID_REQUEST, "the body is no JSON-RPC 2.0 message: it is not an object") from None
     except NotJson as error:
         raise Rejection(wire.PARSE_ERROR, f"the body cannot be read: {error}") from None
     identity = values.get("id")

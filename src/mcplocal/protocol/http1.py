@@ -82,6 +82,7 @@ class DirectRequest(Request):
                 self._connection.transport.close()
             if self.task is not None:
                 self._connection.tasks.discard(self.task)
+                self.task = None
 
     async def read(self, enough: int) -> bytes | None:
         """See ``Request``."""
@@ -170,6 +171,11 @@ class EndpointProtocol(slow_clients.PatientProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._said: tuple[Any, bytes] = (None, b"")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended, and lets go of its last request, which holds it."""
+        super().connection_lost(exc)
+        self.cycle = cast("Any", None)
 
     def common_head(self) -> bytes:
         """The lines that uvicorn puts into every answer: the date, which it makes anew once a second."""

@@ -151,8 +151,9 @@ def client_of(message: Incoming) -> ClientSide:
     return ClientSide(askable(message.value("capabilities")))
 
 
-def initialized_text(message: Incoming, version: str) -> str:
-    """The response to ``initialize``."""
+def initialized_text(message: Incoming, version: str, name: str | None = None) -> str:
+    """The response to ``initialize``; ``name`` is what the gateway calls itself there, if not by its own."""
     capabilities = {**{what: {"listChanged": True} for what in wire.LIST_CHANGED}, "completions": {}, "logging": {}}
-    result = {"protocolVersion": version, "capabilities": capabilities, "serverInfo": wire.IMPLEMENTATION}
+    named = {"name": name} if name is not None else {}
+    result = {"protocolVersion": version, "capabilities": capabilities, "serverInfo": {**wire.IMPLEMENTATION, **named}}
     return result_text(message.id_text, write(result))

@@ -75,6 +75,7 @@ class Listening:
                 await self._follow()
         finally:
             gateway.vigil.end(self._watched)
+            self._watched.stop = _nothing  # the two know each other, and nobody collects that for a long time
 
     async def _follow(self) -> None:
         known = {family: await self._list(family) for family in self._changes}
@@ -108,3 +109,7 @@ class Listening:
         except Problem:
             self.end()
             return None
+
+
+def _nothing() -> None:
+    """It has ended already."""
