@@ -104,7 +104,7 @@ def _issuers(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def host_and_port(value: str) -> tuple[str, int]:
+def host_and_port(value: str, example: str = "127.0.0.1:8471") -> tuple[str, int]:
     """The two parts of HOST:PORT. An empty host means every interface, by its own wish.
 
     Raises:
@@ -112,12 +112,12 @@ def host_and_port(value: str) -> tuple[str, int]:
     """
     host, colon, port = value.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{value!r}; write HOST:PORT, such as 127.0.0.1:8471")
+        raise ValueError(f"{value!r}; write HOST:PORT, such as {example}")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104
 
 
 def _loopback_address(value: str) -> str:
-    host, _ = host_and_port(value)
+    host, _ = host_and_port(value, "127.0.0.1:8472")
     try:
         loopback = host.lower() == "localhost" or ip_address(host).is_loopback
     except ValueError:

@@ -425,7 +425,7 @@ def test_a_token_file_may_be_a_link_as_kubernetes_makes_them(tmp_path: Path) -> 
         ({"sse_listen": "192.168.1.2:8472", "sse_token_file": "token"}, "not a loopback address"),
         ({"sse_listen": "[::]:8472", "sse_token_file": "token"}, "not a loopback address"),
         ({"sse_listen": "mcp.example:8472", "sse_token_file": "token"}, "not a loopback address"),
-        ({"sse_listen": "127.0.0.1", "sse_token_file": "token"}, "write 127.0.0.1:8472"),
+        ({"sse_listen": "127.0.0.1", "sse_token_file": "token"}, "such as 127.0.0.1:8472"),
     ],
 )
 def test_it_is_served_on_loopback_alone_and_as_somebody(world: World, given: dict[str, str], said: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from mcpctl.slow_clients import PatientProtocol
 from mcplocal.protocol.exchange import Request
-from mcplocal.protocol.http_sse import _Stream
+from mcplocal.protocol.http_sse import HttpSse, _Stream
 from mcplocal.protocol.legacy import Session
 from mcplocal.protocol.listening import Listening
 from mcplocal.vigil import Watched
@@ -101,7 +101,7 @@ def test_a_connection_that_its_client_tears_down_is_gone_too(world: World) -> No
         host, _, port = url.removeprefix("http://").removesuffix("/sse").partition(":")
 
         def connections() -> int:
-            return sum(isinstance(one, PatientProtocol) for one in gc.get_objects())
+            return sum(isinstance(one, PatientProtocol) and isinstance(one.app, HttpSse) for one in gc.get_objects())
 
         with nobody_collects():
             for _ in range(TIMES):
