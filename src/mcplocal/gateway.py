@@ -16,11 +16,12 @@ from mcplocal.control.report import Instances
 from mcplocal.discovery import Discovery
 from mcplocal.gate import Caller, Gate
 from mcplocal.liveness import Liveness
-from mcplocal.router import OnDecision, Renew, Router
+from mcplocal.router import OnDecision, Router
 from mcplocal.sealed_state import StateSeal
 from mcplocal.settings import Settings
+from mcplocal.subscriptions import Subscriptions
 from mcplocal.upstream.pool import Pool
-from mcplocal.vigil import Vigil
+from mcplocal.vigil import Renew, Vigil
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,8 @@ class Gateway:
         self.bell, self.draining = Bell(), Bell()
         self.discovery.on_change(self.bell.ring)
         seal = StateSeal(lambda: self.control_plane.bearer)
-        self.router = Router(settings, self.discovery, self.pool, self.vigil, self.audit, seal, on_decision)
+        self.subscriptions = Subscriptions(settings, self.discovery, self.pool, self.vigil)
+        self.router = Router(settings, self.discovery, self.pool, self.vigil, self.audit, seal, self.subscriptions, on_decision)
         self.liveness = Liveness(settings, self.control_plane, self.feed, self.discovery, self.pool, instances, journal)
 
     async def __aenter__(self) -> Gateway:
@@ -76,6 +78,7 @@ class Gateway:
     ) -> None:
         """Stop: end children and connections, deliver what is left or leave it on disk."""
         await self.vigil.stop()
+        await self.subscriptions.stop()
         await self.liveness.stop()
         await self.discovery.stop()
         await self.gate.stop()

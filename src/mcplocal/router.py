@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Final
 
@@ -29,10 +29,13 @@ from mcplocal.param_headers import headers_for, mismatch
 from mcplocal.recent import Recent
 from mcplocal.sealed_state import StateSeal
 from mcplocal.settings import Settings
+from mcplocal.subscriber import Subscriber
+from mcplocal.subscriptions import Subscriptions
 from mcplocal.upstream.answers import Answer, UpstreamFailed
 from mcplocal.upstream.pool import Pool
 from mcplocal.uses import (
     COMPLETES,
+    Full,
     HeaderMismatch,
     InvalidInputResponse,
     Trace,
@@ -41,7 +44,7 @@ from mcplocal.uses import (
     Use,
     nothing_to_complete,
 )
-from mcplocal.vigil import Vigil, Watched
+from mcplocal.vigil import Renew, Vigil, Watched
 from mcplocal.wire import COMPLETE, INTERNAL_ERROR, Era
 
 log = structlog.get_logger(__name__)
@@ -49,10 +52,6 @@ log = structlog.get_logger(__name__)
 OnDecision = Callable[[Mapping[str, Any]], None]
 
 REMEMBERED_LISTS: Final = 512
-
-
-Renew = Callable[[], Awaitable[Caller]]
-"""Makes sure of the caller again, for when the policy changed while a request was under way."""
 
 
 class Router:
@@ -66,6 +65,7 @@ class Router:
         vigil: Vigil,
         audit: AuditSpool,
         seal: StateSeal,
+        subscriptions: Subscriptions,
         on_decision: OnDecision | None,
     ) -> None:
         """Put the parts together.
@@ -77,6 +77,7 @@ class Router:
             vigil: stops what is no longer allowed.
             audit: takes an event of each use.
             seal: keeps what servers want back from clients.
+            subscriptions: takes what clients want to hear of from then on.
             on_decision: is told the same event.
         """
         self._settings = settings
@@ -85,6 +86,7 @@ class Router:
         self._vigil = vigil
         self._audit = audit
         self._rounds = InputRounds(seal)
+        self._subscriptions = subscriptions
         self._on_decision = on_decision
         self._events = CallEvents()
         self._lists: Recent[tuple[Authority, Kind, Era, int], str] = Recent(REMEMBERED_LISTS)
@@ -129,13 +131,14 @@ class Router:
             Unknown: there is none, or not for the caller.
             HeaderMismatch: a header that repeats an argument does not.
             InvalidInputResponse: it is sent again with a state that was not given for it.
+            Full: a subscription is asked for, and there is room for no more.
             UpstreamError: its server gave no usable answer.
         """
         trace = Trace(caller, use)
         try:
             entry = await self._allowed(trace, renew)
             answer = await self._answer(trace, entry, renew)
-        except (Unknown, InvalidInputResponse):
+        except (Unknown, InvalidInputResponse, Full):
             trace.outcome = "refused"
             raise
         except asyncio.CancelledError:
@@ -153,6 +156,14 @@ class Router:
         finally:
             self._leave(trace)
         return answer
+
+    def unsubscribe(self, subscriber: Subscriber, uri: str) -> None:
+        """``subscriber`` no longer wants to hear of what it knows as ``uri``. That takes no right, and tells nothing."""
+        self._subscriptions.leave(subscriber, uri)
+
+    async def tells_of_updates(self, project: str) -> bool:
+        """Whether anything of ``project`` can be subscribed to, as far as is known."""
+        return await self._subscriptions.may_be_told(project)
 
     async def _allowed(self, trace: Trace, renew: Renew) -> Entry:
         """What is asked for, if there is such a thing and the caller may use it, decided on rights that hold now."""
@@ -188,10 +199,13 @@ class Router:
         connection = self._pool.connection(spec, use.holder, use.client)
         watched = self._vigil.begin(Watched(trace.caller, renew, _asked(trace, entry), _stopper(trace)))
         try:
-            if not connection.is_ready:
+            if use.subscriber is None and not connection.is_ready:
                 async with asyncio.timeout(self._settings.start_timeout):
                     await connection.ready()
-            if use.method == COMPLETE and COMPLETES not in connection.capabilities:
+            if use.subscriber is not None:
+                await self._decide(trace, entry, renew)
+                answer = await self._subscriptions.begin(use.subscriber, trace, renew, entry, spec)
+            elif use.method == COMPLETE and COMPLETES not in connection.capabilities:
                 answer = nothing_to_complete(Era.LEGACY)
             else:
 
