@@ -124,8 +124,8 @@ class Upstream:
         return [one for one in self.seen if one.body.get("method") == method]
 
     def _has(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"tools": {}, **self.declares}
-        return found | {what: {} for what in ("prompts", "resources") if getattr(self, what) is not None}
+        found: dict[str, Any] = {what: {} for what in ("prompts", "resources") if getattr(self, what) is not None}
+        return {"tools": {}, **found, **self.declares}
 
     def app(self) -> ASGIApp:
         return Starlette(routes=[Route("/mcp", self._serve, methods=["GET", "POST", "DELETE"])])
