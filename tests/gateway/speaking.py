@@ -69,7 +69,9 @@ class Speaking(Upstream):
             if stream.wanted is None:
                 if "uri" not in params or params["uri"] in self.in_session.get(stream.session, ()):
                     stream.send(json.dumps({"jsonrpc": "2.0", "method": method, **({"params": params} if params else {})}))
-            elif stream.wanted.get(FLAGS.get(method, "")) or params.get("uri") in stream.wanted.get("resourceSubscriptions", ()):
+            elif stream.wanted.get(FLAGS.get(method, "")) or params.get("uri") in stream.wanted.get(
+                "resourceSubscriptions", ()
+            ):
                 stream.send(_of_subscription(stream, method, params))
 
     def update(self, uri: str) -> None:
@@ -92,6 +94,8 @@ class Speaking(Upstream):
             if session not in self.sessions:
                 return Response(status_code=404)
             return self._held(Stream(asyncio.get_running_loop(), session=session))
+        if "method" not in body and "id" in body:
+            return Response(status_code=202)  # an answer to a question of ours
         if session in self.sessions and body.get("method") in ("resources/subscribe", "resources/unsubscribe"):
             return self._subscribe(session, body)
         return super()._legacy(request, body)

@@ -37,7 +37,9 @@ def wanted() -> list[str]:
 def call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     if name == "die":
         os._exit(7)
-    if name == "say":
+    if name == "say" and arguments["method"] == "more":
+        RESOURCES.append({"uri": "file:///more", "name": "more"})
+    elif name == "say":
         say(arguments["method"], arguments.get("params", {}))
     return {"resultType": "complete", "content": [{"type": "text", "text": json.dumps(wanted())}]}
 

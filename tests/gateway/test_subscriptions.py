@@ -103,6 +103,7 @@ def test_who_is_subscribed_is_told_and_nobody_else_in_every_cell_of_the_matrix(w
                 assert "s-1" == messages(one.lines)[1]["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"]
             time.sleep(0.3)  # else the next would be one with this
 
+
 @pytest.mark.parametrize("kind", SERVERS)
 def test_after_a_restart_the_server_is_asked_again_and_clients_are_told_once(world: World, kind: str) -> None:
     server = Server(world, kind)
