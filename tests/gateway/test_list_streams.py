@@ -1,4 +1,4 @@
-"""Streams held open to upstreams so that changes of their lists are heard: only while somebody listens, and at nobody's cost."""
+"""Streams held open to upstreams to hear that their lists change: only while somebody listens, and at nobody's cost."""
 
 from __future__ import annotations
 

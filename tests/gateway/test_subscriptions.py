@@ -1,4 +1,4 @@
-"""Subscriptions to resources: who is told of what, in which words, for how long; each cell of the matrix of eras and transports."""
+"""Subscriptions to resources: who is told of what, in which words, for how long, in each cell of the matrix of eras."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 
 from tests.gateway.conftest import Endpoint, World
 from tests.gateway.speaking import CHILD, speaking
-from tests.gateway.test_legacy_wire import open_session, request
+from tests.gateway.test_bridge import Entry, base, entry, local_bearer, modern
+from tests.gateway.test_legacy_wire import initialize, open_session, request
 from tests.gateway.test_open_streams import detached, listening, messages, narrowed, owned, revoked, subscribed
 from tests.gateway.test_story import until
 from tests.gateway.test_upstreams import ERAS, result
@@ -130,8 +131,7 @@ def test_the_server_is_left_when_the_last_client_goes(world: World, kind: str) -
             assert 204 == server.endpoint.http.delete(server.endpoint.url, headers=headers).status_code
         assert ["file:///a"] == server.subscribed()
     until(lambda: [] == server.subscribed(), 3)
-    if server.scripted is not None:
-        until(lambda: [] == server.scripted.streams, 3)
+    until(lambda: server.scripted is None or [] == server.scripted.streams, 3)
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -273,7 +273,7 @@ def test_a_server_that_tells_nothing_says_so(world: World) -> None:
 @pytest.mark.parametrize("limit", ["max_subscriptions", "max_subscriptions_in_all"])
 def test_there_are_no_more_subscriptions_than_a_client_and_the_gateway_may_have(world: World, limit: str) -> None:
     upstream = speaking(world)
-    endpoint = world.gateway(**{limit: 2}).as_(world.project(up=upstream).token()["token"])
+    endpoint = world.gateway(None, **{limit: 2}).as_(world.project(up=upstream).token()["token"])
     session = open_session(endpoint)
     codes = []
     for uri in ("item:1", "item:2", "item:2", "item:3"):
@@ -350,3 +350,64 @@ def test_a_server_whose_configuration_changes_is_listened_to_as_it_is_reached_no
         assert 200 == world.control.admin.put(f"/servers/{project.servers[0]}", body).status_code
         until(lambda: [] == old.subscribed() and ["file:///a"] == new.subscribed(), 4)
         until(lambda: ["file:///a"] == one.told(), 3)
+
+
+def heard(running: Entry, method: str) -> dict[str, Any]:
+    """The next message of that method; those before it are left."""
+    while True:
+        message = running.hear()
+        if message.get("method") == method:
+            return message
+
+
+def test_over_the_bridge_a_subscription_outlasts_its_session(world: World) -> None:
+    upstream = speaking(world, era="legacy")
+    gateway = world.gateway(max_sessions=1)
+    token = world.project(up=upstream).token()["token"]
+    with entry(world, MCPCTL_TOKEN=token, MCPLOCAL_GATEWAY=base(gateway)) as running:
+        running.ask(initialize())
+        running.say({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        assert {} == running.ask(request("resources/subscribe", {"uri": "file:///a"}))["result"]
+        until(lambda: 1 == len(upstream.streams), 3)
+        upstream.update("file:///a")
+        assert {"uri": "file:///a"} == heard(running, UPDATED)["params"]
+        open_session(gateway.as_(token))  # for which the only other session makes room
+        assert {"uri": "file:///a"} == heard(running, UPDATED)["params"], "some may have been missed"
+        until(lambda: ["file:///a"] == upstream.subscribed(), 5)
+        time.sleep(0.5)
+        upstream.update("file:///a")
+        assert {"uri": "file:///a"} == heard(running, UPDATED)["params"]
+
+
+@pytest.mark.parametrize("kind", ["http modern", "stdio legacy"])
+def test_locally_both_eras_are_told_over_the_same_pipes(world: World, kind: str) -> None:
+    server = Server(world, kind)
+    bearer = local_bearer(world, server.project, f"action:gateway,name:{server.project.name}")
+    environ = {
+        "MCPCTL_TOKEN": bearer,
+        "MCPCTL_SERVER": world.control.address,
+        "MCPLOCAL_STATE_DIR": str(world.tmp_path / "local"),
+        "MCPLOCAL_UPSTREAM_NETWORKS": "127.0.0.0/8",
+        "MCPLOCAL_STDIO_ALLOW": json.dumps([[CHILD[0], CHILD[1], "**"]]),
+    }
+    updated = {"method": UPDATED, "params": {"uri": "file:///a"}}
+    with entry(world, "--local", "--project", server.project.name, **environ) as running:
+        running.ask(initialize())
+        assert {} == running.ask(request("resources/subscribe", {"uri": "file:///a"}, 1))["result"]
+        wanted = {"notifications": {"resourceSubscriptions": ["file:///a", "file:///x"]}}
+        acknowledged = running.ask(modern("subscriptions/listen", "sub", **wanted))
+        assert ["file:///a"] == acknowledged["params"]["notifications"]["resourceSubscriptions"]
+        if server.scripted is not None:
+            server.scripted.update("file:///a")
+        else:
+            name = f"{server.project.servers[0]}__say"
+            running.say(modern("tools/call", 3, name=name, arguments=updated))
+        heard_in = {}
+        while len(heard_in) < 2:
+            params = heard(running, UPDATED)["params"]
+            heard_in[params.get("_meta", {}).get("io.modelcontextprotocol/subscriptionId")] = params["uri"]
+        assert {None: "file:///a", "sub": "file:///a"} == heard_in
+        running.say({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "sub"}})
+        running.say(request("resources/unsubscribe", {"uri": "file:///a"}, 4))
+        until(lambda: server.scripted is None or [] == server.subscribed(), 3)
+        assert 0 == running.end()

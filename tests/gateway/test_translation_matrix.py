@@ -19,7 +19,7 @@ CELLS = ["modern→modern", "modern→legacy", "legacy→modern", "legacy→lega
 
 OTHERWISE_TESTED = {
     "test_back_channel": {
-        "test_what_a_tool_asks_reaches_its_client_and_the_answer_comes_back": "*→modern and legacy→legacy: input_required, or a question",
+        "test_what_a_tool_asks_reaches_its_client_and_the_answer_comes_back": "*→*: input_required, or a question",
         "test_a_client_that_never_said_it_can_answer_is_not_asked": "*→*: a server asks nothing its client did not declare",
         "test_a_state_is_good_for_its_own_caller_and_tool_alone": "modern→modern: requestState",
         "test_a_client_hears_what_a_tool_reports_from_the_severity_it_asked_for": "*→*: log messages",
@@ -38,7 +38,7 @@ OTHERWISE_TESTED = {
         "test_results_have_the_members_of_their_clients_era_and_no_others": "*→*: their results",
     },
     "test_subscriptions": {
-        "test_who_is_subscribed_is_told_and_nobody_else_in_every_cell_of_the_matrix": "*→*: resources/updated, over HTTP and pipes",
+        "test_who_is_subscribed_is_told_and_nobody_else_in_every_cell_of_the_matrix": "*→*: resources/updated",
     },
     "test_list_streams": {
         "test_a_stream_is_held_open_while_anybody_listens_and_what_it_says_reaches_them": "*→*: list_changed",
