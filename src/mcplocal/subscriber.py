@@ -68,11 +68,10 @@ class Subscriber:
         if self._wake is not None:
             self._wake()
 
-    def untold(self) -> Iterator[tuple[str, str]]:
-        """The URIs it has not been told of, as it knows them and as a decision is asked about them. Each is told by that."""
-        while self._untold:
-            uri = next(iter(self._untold))
-            yield uri, self._untold.pop(uri)
+    def take(self) -> tuple[str, str] | None:
+        """One URI that it has not been told of, as it knows it and as a decision is asked about it; it counts as told."""
+        uri = next(iter(self._untold), None)
+        return (uri, self._untold.pop(uri)) if uri is not None else None
 
     @contextmanager
     def heard_by(self, wake: Callable[[], None]) -> Iterator[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -215,8 +215,11 @@ class Subscriptions:
                     servers = await self._discovery.project(project)
                 except Unavailable:
                     continue
-                except Problem:
-                    self._end_all(self._all.get(project, ()))
+                except Exception as error:
+                    if not isinstance(error, Problem):
+                        log.exception("what is subscribed to cannot be looked at; it ends", project=project)
+                    for subscribed in list(self._all.get(project, ())):
+                        self.end(subscribed)
                     continue
                 if project in self._listeners:
                     self._servers[project] = servers
@@ -246,7 +249,3 @@ class Subscriptions:
         subscribed.hearing = self._pool.hearing(spec, subscribed.holder, subscribed.client)
         subscribed.wish, subscribed.digest = subscribed.hearing.want(subscribed.original, subscribed.tell), spec.digest
         subscribed.tell()
-
-    def _end_all(self, subscribed: Iterable[Subscribed]) -> None:
-        for one in list(subscribed):
-            self.end(one)

@@ -168,6 +168,35 @@ def test_nothing_is_told_a_second_after_the_right_to_it_has_ended(world: World, 
         assert [] == one.told() == other.told()
 
 
+def test_what_waited_for_a_client_is_not_told_once_its_right_has_ended(world: World) -> None:
+    upstream = speaking(world, era="legacy")
+    project = world.project(up=upstream)
+    token = owned(project)
+    endpoint = world.gateway().as_(token["token"])
+    session = open_session(endpoint)
+    assert {} == endpoint.post(request("resources/subscribe", {"uri": "file:///a"}), session).json()["result"]
+    upstream.update("file:///a")
+    time.sleep(0.2)
+    narrowed(project, token, endpoint)
+    until(lambda: [] == upstream.subscribed(), 1.5)
+    with listening(endpoint, session) as lines:
+        time.sleep(0.4)
+        assert [] == Client(endpoint, lines, session).told()
+
+
+def test_a_person_hears_nothing_of_a_server_that_was_detached(world: World) -> None:
+    """Its own lines still name the server; but it is no server of this endpoint any more."""
+    upstream = speaking(world)
+    project = world.project(up=upstream)
+    run = f"role:run,resource:servers,name:{project.servers[0]}"
+    person = world.control.user(f"ann-{project.name}", run, f"role:view,resource:projects,name:{project.name}")
+    endpoint = world.gateway(project=project.name).as_(person.bearer)
+    with client(endpoint, "legacy", "file:///a") as one, client(endpoint, "modern", "file:///a") as other:
+        detached(project, {}, endpoint)
+        until(lambda: [] == upstream.subscribed(), 1.5)
+        assert [] == one.told() == other.told()
+
+
 def test_no_update_gets_ahead_of_a_lost_right(world: World) -> None:
     """The server speaks all the time; what comes later than a second after the loss would be too late."""
     upstream = speaking(world, era="legacy")
@@ -402,7 +431,7 @@ def test_locally_both_eras_are_told_over_the_same_pipes(world: World, kind: str)
         else:
             name = f"{server.project.servers[0]}__say"
             running.say(modern("tools/call", 3, name=name, arguments=updated))
-        heard_in = {}
+        heard_in: dict[str | None, str] = {}
         while len(heard_in) < 2:
             params = heard(running, UPDATED)["params"]
             heard_in[params.get("_meta", {}).get("io.modelcontextprotocol/subscriptionId")] = params["uri"]

@@ -139,9 +139,12 @@ class Listening:
                     await self._tell(notification)
 
     async def _tell_of_resources(self) -> None:
-        for uri, asked in self._subscriber.untold():
-            caller = None if self._ended else await self._sure()
-            if caller is not None and caller.may_run(asked):
+        while not self._ended and (caller := await self._sure()) is not None:
+            untold = self._subscriber.take()
+            if untold is None:
+                return
+            uri, asked = untold
+            if caller.may_run(asked):
                 await self._tell(self._updated(uri))
 
     async def _list(self, family: Family) -> str | None:

@@ -98,7 +98,7 @@ class Hearing:
             pause = LASTING_PAUSE if failure.lasting else min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 16))
             failures += 1
             log.info("an upstream is not heard", server=self._server, why=failure.detail, again_in=round(pause, 1))
-            if failures == 1:
+            if failures == 2:  # that a stream ends now and then is nothing to speak of
                 self._note("gateway", f"is not heard: {failure.detail}")
             self._wishes.failed(failure)
             await self._pause(pause * _CHANCE.uniform(0.8, 1.2))

@@ -137,6 +137,7 @@ def _settle(wishes: Wishes, current: _Listening, before: _Listening | None) -> N
             wishes.refused(wish, NOT_TOLD)
         elif before is None or uri not in before.uris:
             wishes.honoured(wish)
+    current.uris = frozenset(uri for uri in current.uris if current.honours(uri))
     if current.lists and (before is None or before.lists != current.lists):
         wishes.missed_lists()
 
