@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from mcplocal.catalog import ServerSpec
+from mcplocal.upstream.pool import Pool
 from tests.gateway.conftest import Endpoint, World
 from tests.gateway.speaking import CHILD, Speaking, speaking
 from tests.gateway.test_legacy_wire import open_session
@@ -68,7 +71,7 @@ def test_prompts_that_nobody_has_asked_for_are_told_of_to_who_wants_to_hear_it(w
         until(lambda: sum("prompts/list_changed" in line for line in lines) == 1, 3)
 
 
-@pytest.mark.parametrize(("status", "most"), [(405, 1), (400, 1), (404, 3), (503, 3), (409, 3)])
+@pytest.mark.parametrize(("status", "most"), [(405, 1), (400, 1), (404, 2), (503, 3), (409, 3)])
 def test_a_server_that_gives_no_such_stream_is_asked_for_it_once_or_seldom(world: World, status: int, most: int) -> None:
     upstream = speaking(world, era="legacy", stream_status=status)
     endpoint = world.gateway().as_(world.project(up=upstream).token()["token"])
@@ -76,6 +79,39 @@ def test_a_server_that_gives_no_such_stream_is_asked_for_it_once_or_seldom(world
         time.sleep(1.2)
         assert 1 <= sum(one.method == "GET" for one in upstream.seen) <= most
         assert "isError" not in result(endpoint.call(endpoint.tools()[0]))
+
+
+def test_nothing_is_left_behind_when_nobody_listens_any_more(world: World) -> None:
+    upstreams = [speaking(world, era=era) for era in ERAS]
+
+    async def run() -> None:
+        pool = Pool(world.settings(), lambda _, __: None, lambda _, __, ___: None)
+        specs = [ServerSpec(one.era, "streamable-http", one.url) for one in upstreams]  # type: ignore[attr-defined]
+        for _ in range(3):
+            hearings = [pool.hearing(spec) for spec in specs]
+            wishes = [hearing.want("file:///a", nothing) for hearing in hearings]
+            for hearing in hearings:
+                hearing.want_lists(True)
+            for wish in wishes:
+                await wish.outcome.wait()
+            for hearing, wish in zip(hearings, wishes, strict=True):
+                hearing.want_lists(False)
+                hearing.leave(wish, nothing)
+            for _ in range(300):
+                if any(hearing.is_wanted for hearing in hearings):
+                    await asyncio.sleep(0.01)
+            assert {asyncio.current_task()} == asyncio.all_tasks()
+        hearings[0].want_lists(True)
+        await hearings[0].begun.wait()
+        await pool.close()
+        assert {asyncio.current_task()} == asyncio.all_tasks()
+
+    def nothing() -> None:
+        return None
+
+    asyncio.run(run())
+    until(lambda: [] == upstreams[0].streams + upstreams[1].streams, 3)
+    assert [[], []] == [one.subscribed() for one in upstreams]
 
 
 def test_a_server_that_does_not_declare_it_is_not_listened_to(world: World) -> None:

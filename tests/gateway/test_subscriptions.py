@@ -241,6 +241,17 @@ def test_what_is_below_a_resource_is_told_as_that_resource(world: World) -> None
         until(lambda: ["file:///dir", "item:1"] == one.told(), 3)
 
 
+def test_an_update_may_come_on_the_stream_of_any_call(world: World) -> None:
+    said = json.dumps({"jsonrpc": "2.0", "method": UPDATED, "params": {"uri": "file:///a"}})
+    upstream = speaking(world, era="legacy", stream_status=405, as_stream=0, says_also=(said,))
+    project = world.project(up=upstream)
+    endpoint = world.gateway().as_(project.token()["token"])
+    with client(endpoint, "legacy", "file:///a") as one, client(endpoint, "modern", "file:///b") as other:
+        assert "isError" not in result(endpoint.call(f"{project.servers[0]}__echo"))
+        until(lambda: ["file:///a"] == one.told(), 3)
+        assert [] == other.told()
+
+
 def test_a_resource_that_is_gone_is_told_once_and_left(world: World) -> None:
     upstream = speaking(world, era="legacy")
     endpoint = world.gateway().as_(world.project(up=upstream).token()["token"])

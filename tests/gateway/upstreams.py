@@ -87,6 +87,7 @@ class Upstream:
         fail: HTTP status to answer everything with.
         as_stream: answer calls as an event stream, with this many progress notifications before the result.
         drip: answer calls with progress for ever, this many seconds apart.
+        says_also: messages that it writes before the result of a streamed call.
         says_changed: say before the result of a streamed call that these lists have changed.
     """
 
@@ -100,6 +101,7 @@ class Upstream:
     as_stream: int | None = None
     drip: float | None = None
     says_changed: tuple[str, ...] = ()
+    says_also: tuple[str, ...] = ()
     list_members: dict[str, Any] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
@@ -228,6 +230,7 @@ class Upstream:
         ]
         lines = [json.dumps(event) for event in events]
         lines += [json.dumps({"jsonrpc": "2.0", "method": f"notifications/{what}/list_changed"}) for what in self.says_changed]
+        lines += self.says_also
         lines.append(f'{{"jsonrpc":"2.0","id":{json.dumps(body["id"])},"result":{text}}}')
         return Response("".join(f"event: message\ndata: {line}\n\n" for line in lines), media_type="text/event-stream")
 

@@ -116,6 +116,7 @@ class HttpConnection:
         self._aside: set[asyncio.Task[None]] = set()
         self._note = note
         self._streamless: Link | None = None
+        self._lost_unheard = False
         self.busy = 0
         self.answered = 0
 
@@ -182,18 +183,26 @@ class HttpConnection:
             UpstreamFailed: the stream cannot be had, or has ended.
         """
         link = await self._linked()
-        if not streams or link.era is Era.MODERN or self._streamless is link:
-            opened()
-            await link.ended.wait()
-            return
-        try:
-            await hold(partial(self._request, "GET", link, None, b""), link.ended, self._take, opened)
-        except NoStream:
+        if streams and link.era is Era.LEGACY and self._streamless is not link:
+
+            def begun() -> None:
+                self._lost_unheard = False
+                opened()
+
+            try:
+                await hold(partial(self._request, "GET", link, None, b""), link.ended, self._take, begun)
+                return
+            except SessionLost:
+                # To some servers that have no such stream, every GET is about something that is not there.
+                if link.session_id is not None and not self._lost_unheard:
+                    self._lost_unheard = True
+                    self._drop(link)
+                    return
+            except NoStream:
+                pass
             self._streamless = link
-            opened()
-            await link.ended.wait()
-        except SessionLost:
-            self._drop(link)
+        opened()
+        await link.ended.wait()
 
     async def _take(self, message: Message) -> None:
         """What comes on the stream of the session. It belongs to no call, so nobody can be asked for its sake."""

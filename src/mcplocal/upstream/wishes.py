@@ -152,6 +152,7 @@ class Wishes:
         return None
 
     def _forget(self, wish: Wish) -> None:
+        wish.outcome.set()
         if wish.timer is not None:
             wish.timer.cancel()
             wish.timer = None
