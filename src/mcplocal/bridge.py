@@ -27,6 +27,9 @@ from mcplocal.single_flight import SingleFlight
 
 _CHANCE = Random()  # noqa: S311 - spreads attempts; nothing secret comes of it
 LARGEST: Final = 64 << 20
+MOST_REMEMBERED: Final = 1000
+"""Subscriptions that are made again in a new session."""
+
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
 """Seconds between two attempts to hear the session's stream."""
@@ -52,6 +55,7 @@ class Bridge:
         self._session: str | None = None
         self._version = ""
         self._handshake: bytes | None = None
+        self._subscriptions: dict[str, bytes] = {}
         self._shaking: SingleFlight[str, None] = SingleFlight()
         self._modern: set[tuple[type, Any]] = set()
         self._param_headers: dict[str, tuple[ParamHeader, ...]] = {}
@@ -87,6 +91,7 @@ class Bridge:
             return
         if message.kind == "request" and message.method == "initialize":
             self._session, self._handshake = None, line
+            self._subscriptions.clear()
         session = self._session
         try:
             await self._post(message, line, self._legacy_headers(), emit)
@@ -97,6 +102,15 @@ class Bridge:
                 await self._post(message, line, self._legacy_headers(), emit)
             except _SessionGone:
                 raise Rejection(wire.INTERNAL_ERROR, "the gateway keeps losing the session") from None
+        self._remember(message, line)
+
+    def _remember(self, message: Incoming, line: bytes) -> None:
+        """What the client is subscribed to, so that a new session can be, too."""
+        uri = message.value("uri")
+        if message.method == wire.SUBSCRIBE and isinstance(uri, str) and len(self._subscriptions) < MOST_REMEMBERED:
+            self._subscriptions[uri] = line
+        elif message.method == wire.UNSUBSCRIBE and isinstance(uri, str):
+            self._subscriptions.pop(uri, None)
 
     def _modern_headers(self, message: Incoming) -> dict[str, str]:
         headers = {"MCP-Protocol-Version": str(message.meta[wire.VERSION_KEY]), "Mcp-Method": message.method}
@@ -216,7 +230,12 @@ class Bridge:
         if self._http is None or (bearer := self._bearer()) is None:
             return False
         headers = {"Authorization": f"Bearer {bearer}", "Accept": MEDIA_TYPE, **self._legacy_headers()}
+        session = self._session
         async with self._http.get(self._url, headers=headers, allow_redirects=False) as response:
+            if response.status == 404 and session is not None:
+                if self._session == session:  # else somebody has shaken hands meanwhile, and there is another stream
+                    await self._shaking.run("", self._shake_hands)
+                return True
             if response.status != 200 or response.content_type != MEDIA_TYPE:
                 return response.status >= 500
             await self._deliver(Incoming("notification"), response, self._pipes.emit)
@@ -226,11 +245,18 @@ class Bridge:
         """A new session for the old one, with the client's own words."""
         if self._handshake is None:
             raise Rejection(wire.INVALID_REQUEST, "send initialize first")
-        self._session = None
         request = Incoming("request", "initialize", 0, "0")
         await self._post(request, self._handshake, {}, lambda _: None)
         done = write({"jsonrpc": "2.0", "method": "notifications/initialized"}).encode()
         await self._post(Incoming("notification"), done, self._legacy_headers(), lambda _: None)
+        for uri, line in list(self._subscriptions.items()):
+            try:
+                await self._post(Incoming("request", wire.SUBSCRIBE), line, self._legacy_headers(), lambda _: None)
+            except Rejection:
+                continue  # the client looks for itself
+            finally:
+                # Nobody was subscribed meanwhile.
+                self._pipes.emit(write({"jsonrpc": "2.0", "method": wire.UPDATED, "params": {"uri": uri}}))
 
     async def _say_goodbye(self) -> None:
         if self._http is None or (bearer := self._bearer()) is None:

@@ -19,11 +19,12 @@ from mcplocal.liveness import Liveness
 from mcplocal.metrics import Metrics
 from mcplocal.results.cache_key import CacheKeys
 from mcplocal.results.shaping import Shaping
-from mcplocal.router import OnDecision, Renew, Router
+from mcplocal.router import OnDecision, Router
 from mcplocal.sealed_state import StateSeal
 from mcplocal.settings import Settings
+from mcplocal.subscriptions import Subscriptions
 from mcplocal.upstream.pool import Pool
-from mcplocal.vigil import Vigil
+from mcplocal.vigil import Renew, Vigil
 
 log = structlog.get_logger(__name__)
 
@@ -65,8 +66,18 @@ class Gateway:
         self.discovery.on_change(self.bell.ring)
         seal = StateSeal(lambda: self.control_plane.bearer)
         self.shaping = Shaping(settings, CacheKeys(lambda: self.control_plane.bearer))
+        self.subscriptions = Subscriptions(settings, self.discovery, self.pool, self.vigil)
         self.router = Router(
-            settings, self.discovery, self.pool, self.vigil, self.audit, seal, self.shaping, on_decision, self.metrics
+            settings,
+            self.discovery,
+            self.pool,
+            self.vigil,
+            self.audit,
+            seal,
+            self.shaping,
+            self.subscriptions,
+            on_decision,
+            self.metrics,
         )
         self.liveness = Liveness(settings, self.control_plane, self.feed, self.discovery, self.pool, self.instances, journal)
 
@@ -88,6 +99,7 @@ class Gateway:
     ) -> None:
         """Stop: end children and connections, deliver what is left or leave it on disk."""
         await self.vigil.stop()
+        await self.subscriptions.stop()
         await self.liveness.stop()
         await self.discovery.stop()
         await self.gate.stop()

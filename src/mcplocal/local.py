@@ -23,6 +23,7 @@ from mcplocal.protocol.questions import Questions
 from mcplocal.protocol.stdio import Emit, Pipes
 from mcplocal.protocol.subscription import Subscription
 from mcplocal.settings import Settings
+from mcplocal.subscriber import Subscriber
 from mcplocal.wire import Era
 
 
@@ -39,6 +40,7 @@ class LocalGateway:
         self._listening: asyncio.Task[None] | None = None
         self._client = ClientSide()
         self._questions = Questions()
+        self._subscriber = Subscriber()
 
     async def run(self) -> None:
         """Serve until the client closes its end; then the children end too."""
@@ -60,44 +62,55 @@ class LocalGateway:
         if message.is_enveloped:
             modern.check_request(message, None)
         elif message.method == "initialize":
-            emit(initialized_text(message, settle_version(message)))
-            self._client = client_of(message)
-            self._begin_listening(emit)
+            version, self._client = settle_version(message), client_of(message)
+            emit(initialized_text(message, version, await self._gateway.router.tells_of_updates(self._project)))
+            self._begin_listening()
             return
         try:
             caller, renew = await self._gateway.admit(self._bearer, self._project)
         except Problem as problem:
             raise Rejection(wire.INTERNAL_ERROR, f"{problem.title}: {problem.detail}") from None
-        if message.is_enveloped and message.method == wire.LISTEN:
-            wanted = Subscription.of(message)
-            emit(wanted.acknowledged)
-            await Listening(self._gateway, caller, renew, partial(_tell, emit), wanted.changes).run()
-            emit(wanted.ended)
-            return
         how = Circumstances(caller, renew, Era.MODERN, holder="stdio", emit=partial(emit), source="stdio")
         if message.is_enveloped:
             how.client = modern.client_of(message)
-            emit(await self._methods.answer(message, how))
+            if message.method == wire.LISTEN:
+                await self._listen(message, how, emit)
+            else:
+                emit(await self._methods.answer(message, how))
             return
         with self._questions.of_call(emit) as ask:
-            how.era, how.client, how.ask = Era.LEGACY, self._client, ask
+            how.era, how.client, how.ask, how.subscriber = Era.LEGACY, self._client, ask, self._subscriber
             emit(await self._methods.answer(message, how))
 
-    def _begin_listening(self, emit: Emit) -> None:
-        """From its handshake on, the client hears when its list has changed."""
+    async def _listen(self, message: Incoming, how: Circumstances, emit: Emit) -> None:
+        """Tell a client of the later era what it wants to hear, until it cancels that."""
+        gateway = self._gateway
+        wanted = Subscription.of(message, gateway.settings.max_subscriptions)
+        how.subscriber = subscriber = Subscriber(is_patient=True)
+        try:
+            honoured = wanted.acknowledged(await self._methods.subscribed(wanted.uris, message, how))
+            listening = Listening(gateway, how.caller, how.renew, self._tell, subscriber, wanted)
+            await listening.run(partial(self._tell, honoured))
+            emit(wanted.ended)
+        except Problem as problem:
+            raise Rejection(wire.INTERNAL_ERROR, f"{problem.title}: {problem.detail}") from None
+        finally:
+            gateway.subscriptions.close(subscriber)
+
+    def _begin_listening(self) -> None:
+        """From its handshake on, the client hears when a list of it or a resource has changed."""
 
         async def listen() -> None:
             with suppress(Problem):  # who may not be here now is told when it asks
                 caller, renew = await self._gateway.admit(self._bearer, self._project)
-                await Listening(self._gateway, caller, renew, partial(_tell, emit)).run()
+                await Listening(self._gateway, caller, renew, self._tell, self._subscriber).run(partial(self._tell, None))
 
         if self._listening is None or self._listening.done():
             self._listening = asyncio.create_task(listen())
 
-
-async def _tell(emit: Emit, text: str | None) -> None:
-    if text is not None:  # a pipe needs no signs of life
-        emit(text)
+    async def _tell(self, text: str | None) -> None:
+        if text is not None:  # a pipe needs no signs of life
+            await self._pipes.emit_when_read(text)
 
 
 async def run(settings: Settings, bearer: str | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Final
 
@@ -33,10 +33,13 @@ from mcplocal.results.shaping import NEXT_PAGE, NO_PAGE, Shaping, page_result, s
 from mcplocal.sealed_state import StateSeal
 from mcplocal.settings import Settings
 from mcplocal.shapes import PAGE_TOOL
+from mcplocal.subscriber import Subscriber
+from mcplocal.subscriptions import Subscriptions
 from mcplocal.upstream.answers import Answer, UpstreamFailed
 from mcplocal.upstream.pool import Pool
 from mcplocal.uses import (
     COMPLETES,
+    Full,
     HeaderMismatch,
     InvalidInputResponse,
     NoPage,
@@ -46,7 +49,7 @@ from mcplocal.uses import (
     Use,
     nothing_to_complete,
 )
-from mcplocal.vigil import Vigil, Watched
+from mcplocal.vigil import Renew, Vigil, Watched
 from mcplocal.wire import COMPLETE, INTERNAL_ERROR, Era
 
 log = structlog.get_logger(__name__)
@@ -54,10 +57,6 @@ log = structlog.get_logger(__name__)
 OnDecision = Callable[[Mapping[str, Any]], None]
 
 REMEMBERED_LISTS: Final = 512
-
-
-Renew = Callable[[], Awaitable[Caller]]
-"""Makes sure of the caller again, for when the policy changed while a request was under way."""
 
 
 class Router:
@@ -72,6 +71,7 @@ class Router:
         audit: AuditSpool,
         seal: StateSeal,
         shaping: Shaping,
+        subscriptions: Subscriptions,
         on_decision: OnDecision | None,
         metrics: Metrics,
     ) -> None:
@@ -85,6 +85,7 @@ class Router:
             audit: takes an event of each use.
             seal: keeps what servers want back from clients.
             shaping: makes of results what proxy models say.
+            subscriptions: takes what clients want to hear of from then on.
             on_decision: is told the same event.
             metrics: counts them.
         """
@@ -95,6 +96,7 @@ class Router:
         self._audit = audit
         self._rounds = InputRounds(seal)
         self._shaping = shaping
+        self._subscriptions = subscriptions
         self._on_decision = on_decision
         self._metrics = metrics
         self._events = CallEvents()
@@ -143,13 +145,14 @@ class Router:
             Unknown: there is none, or not for the caller.
             HeaderMismatch: a header that repeats an argument does not.
             InvalidInputResponse: it is sent again with a state that was not given for it.
+            Full: a subscription is asked for, and there is room for no more.
             UpstreamError: its server gave no usable answer.
         """
         trace = Trace(caller, use)
         try:
             entry = await self._allowed(trace, renew)
             answer = await self._answer(trace, entry, renew)
-        except (Unknown, InvalidInputResponse, NoPage) as refusal:
+        except (Unknown, InvalidInputResponse, NoPage, Full) as refusal:
             trace.outcome = "refused"
             if isinstance(refusal, InvalidInputResponse):
                 trace.code = "request_state"
@@ -171,6 +174,14 @@ class Router:
                 self._shaping.done(trace)
             self._leave(trace)
         return answer
+
+    def unsubscribe(self, subscriber: Subscriber, uri: str) -> None:
+        """``subscriber`` no longer wants to hear of what it knows as ``uri``. That takes no right, and tells nothing."""
+        self._subscriptions.leave(subscriber, uri)
+
+    async def tells_of_updates(self, project: str) -> bool:
+        """Whether anything of ``project`` can be subscribed to, as far as is known."""
+        return await self._subscriptions.may_be_told(project)
 
     async def _allowed(self, trace: Trace, renew: Renew) -> Entry:
         """What is asked for, if there is such a thing and the caller may use it, decided on rights that hold now."""
@@ -236,10 +247,13 @@ class Router:
         connection = self._pool.connection(spec, use.holder, use.client)
         watched = self._vigil.begin(Watched(trace.caller, renew, _asked(trace, entry), _stopper(trace)))
         try:
-            if not connection.is_ready:
+            if use.subscriber is None and not connection.is_ready:
                 async with asyncio.timeout(self._settings.start_timeout):
                     await connection.ready()
-            if use.method == COMPLETE and COMPLETES not in connection.capabilities:
+            if use.subscriber is not None:
+                await self._decide(trace, entry, renew)
+                answer = await self._subscriptions.begin(use.subscriber, trace, renew, entry, spec)
+            elif use.method == COMPLETE and COMPLETES not in connection.capabilities:
                 answer = nothing_to_complete(Era.LEGACY)
             else:
 

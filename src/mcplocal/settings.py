@@ -253,7 +253,15 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(default=4 << 20, ge=1024, description="largest body accepted from a client")
     max_response_bytes: int = Field(default=64 << 20, ge=1024, description="largest answer accepted from an upstream")
     max_sessions: int = Field(
-        default=64, ge=1, description="handshake-era sessions per principal, the idlest makes room; and subscriptions"
+        default=64,
+        ge=1,
+        description="handshake-era sessions per principal, the idlest makes room; and streams of subscriptions",
+    )
+    max_subscriptions: int = Field(
+        default=256, ge=1, description="resources that one session, or one subscriptions/listen, may be subscribed to"
+    )
+    max_subscriptions_in_all: int = Field(
+        default=10_000, ge=1, description="resources that all clients of the gateway together may be subscribed to"
     )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     log_format: str = Field(default="auto", pattern="^(auto|json|text)$", description="json, text, or text on a terminal only")

@@ -15,13 +15,14 @@ from mcplocal.json_text import Member, write
 from mcplocal.offers.entries import Entry
 from mcplocal.offers.kinds import PROMPTS, RESOURCES, TOOLS, Family
 from mcplocal.shapes import Shape
+from mcplocal.subscriber import Subscriber
 from mcplocal.upstream.answers import Answer, Notify
 from mcplocal.upstream.era import Call
-from mcplocal.wire import NAMED_BY, Era
+from mcplocal.wire import NAMED_BY, SUBSCRIBE, Era
 
 SHOWN_NAME: Final = 128
 
-FAMILY_OF: Final = {"tools/call": TOOLS, "prompts/get": PROMPTS, "resources/read": RESOURCES}
+FAMILY_OF: Final = {"tools/call": TOOLS, "prompts/get": PROMPTS, "resources/read": RESOURCES, SUBSCRIBE: RESOURCES}
 """What a method uses; ``completion/complete`` says itself which."""
 
 COMPLETES: Final = "completions"
@@ -38,6 +39,10 @@ class HeaderMismatch(Exception):
 
 class InvalidInputResponse(Exception):
     """A request is sent again with a state that was not given for it. The sentence is for the client."""
+
+
+class Full(Exception):
+    """There is room for no more. The sentence is for the client."""
 
 
 class UpstreamError(Exception):
@@ -67,6 +72,7 @@ class Use:
         relays_input: whether it is of the era in which a request is sent again with what its server asked for.
         input_responses: what such a request is sent again with, as JSON text.
         request_state: likewise the state that it was given.
+        subscriber: who is to be told of changes from then on, if that is what the request is for.
         holder: whose state a stateful server keeps: the client's session, or its principal.
         size: bytes of the request.
         source: the client's address.
@@ -88,6 +94,7 @@ class Use:
     relays_input: bool = False
     input_responses: str | None = None
     request_state: str | None = None
+    subscriber: Subscriber | None = None
     holder: str = ""
     size: int = 0
     source: str | None = None

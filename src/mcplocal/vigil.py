@@ -28,6 +28,9 @@ EVERY: Final = 0.2
 ANSWER_WITHIN: Final = 0.7
 """Seconds in which a doubt must be settled; with ``EVERY`` that stays below the second that revocation may take."""
 
+Renew = Callable[[], Awaitable[Caller]]
+"""Makes sure of the caller again, for when the policy changed while something was under way."""
+
 
 @dataclass(eq=False)
 class Watched:
@@ -41,7 +44,7 @@ class Watched:
     """
 
     caller: Caller
-    renew: Callable[[], Awaitable[Caller]]
+    renew: Renew
     asked: str | None
     stop: Callable[[], None]
     checking: asyncio.Task[None] | None = None

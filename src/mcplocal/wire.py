@@ -45,6 +45,12 @@ NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read"
 """The parameter whose value ``Mcp-Name`` repeats, by method (2026-07-28, Streamable HTTP, Standard Headers)."""
 
 LISTEN: Final = "subscriptions/listen"
+ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
+SUBSCRIBE: Final = "resources/subscribe"
+UNSUBSCRIBE: Final = "resources/unsubscribe"
+UPDATED: Final = "notifications/resources/updated"
+SUBSCRIBES: Final = "resources.subscribe"
+"""The capability of a server that tells of changes to single resources, as ``upstream.era`` writes it."""
 LIST_CHANGED: Final = {what: f"notifications/{what}/list_changed" for what in ("tools", "prompts", "resources")}
 """By capability, what says that its lists have changed; that of resources is about their templates too."""
 COMPLETE: Final = "completion/complete"

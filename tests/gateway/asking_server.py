@@ -98,7 +98,7 @@ def _call_modern(params: CallToolRequestParams) -> CallToolResult | InputRequire
     return _said(" ".join(told))
 
 
-class _HandshakeOnly:
+class HandshakeOnly:
     """Takes no request of the later era for one."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -122,4 +122,4 @@ def build_app(era: str) -> ASGIApp:
             yield
 
     inner.router.lifespan_context = lifespan
-    return inner if era == "modern" else _HandshakeOnly(inner)
+    return inner if era == "modern" else HandshakeOnly(inner)

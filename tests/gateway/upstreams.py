@@ -88,6 +88,7 @@ class Upstream:
         fail: HTTP status to answer everything with.
         as_stream: answer calls as an event stream, with this many progress notifications before the result.
         drip: answer calls with progress for ever, this many seconds apart.
+        says_also: messages that it writes before the result of a streamed call.
         says_changed: say before the result of a streamed call that these lists have changed.
     """
 
@@ -101,6 +102,7 @@ class Upstream:
     as_stream: int | None = None
     drip: float | None = None
     says_changed: tuple[str, ...] = ()
+    says_also: tuple[str, ...] = ()
     list_members: dict[str, Any] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
@@ -125,8 +127,8 @@ class Upstream:
         return [one for one in self.seen if one.body.get("method") == method]
 
     def _has(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"tools": {}, **self.declares}
-        return found | {what: {} for what in ("prompts", "resources") if getattr(self, what) is not None}
+        found: dict[str, Any] = {what: {} for what in ("prompts", "resources") if getattr(self, what) is not None}
+        return {"tools": {}, **found, **self.declares}
 
     def app(self) -> ASGIApp:
         return Starlette(routes=[Route("/mcp", self._serve, methods=["GET", "POST", "DELETE"])])
@@ -229,6 +231,7 @@ class Upstream:
         ]
         lines = [json.dumps(event) for event in events]
         lines += [json.dumps({"jsonrpc": "2.0", "method": f"notifications/{what}/list_changed"}) for what in self.says_changed]
+        lines += self.says_also
         lines.append(f'{{"jsonrpc":"2.0","id":{json.dumps(body["id"])},"result":{text}}}')
         return Response("".join(f"event: message\ndata: {line}\n\n" for line in lines), media_type="text/event-stream")
 

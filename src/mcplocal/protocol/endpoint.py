@@ -48,7 +48,8 @@ from mcplocal.protocol.origin import Addressed
 from mcplocal.protocol.resource_metadata import ResourceMetadata
 from mcplocal.protocol.slowdown import Slowdown
 from mcplocal.protocol.subscription import Subscription
-from mcplocal.router import Renew
+from mcplocal.subscriber import Subscriber
+from mcplocal.vigil import Renew
 from mcplocal.wire import Era
 
 log = structlog.get_logger(__name__)
@@ -63,9 +64,9 @@ class Endpoint:
         self._largest = settings.max_request_bytes
         self._addressed = Addressed(settings)
         self._methods = Methods(gateway.router)
-        self._sessions = Sessions(settings.idle_timeout, settings.max_sessions, lambda s: gateway.pool.release(s.holder))
-        self._most_subscriptions = settings.max_sessions
-        self._subscriptions: Counter[str] = Counter()
+        self._sessions = Sessions(settings.idle_timeout, settings.max_sessions, self._session_ended)
+        self._most_streams = settings.max_sessions
+        self._streams: Counter[str] = Counter()
         self._metrics = gateway.metrics
         self._metrics.sessions = self._sessions.__len__
         self._slowdown = Slowdown(self._metrics.throttled.add)
@@ -130,8 +131,6 @@ class Endpoint:
                 modern.check_version(version, None)
             return await send_nothing(request, 202)
         modern.check_request(message, request.headers)
-        if message.method == wire.LISTEN:
-            return await self._subscribe(request, message, caller, renew)
         how = Circumstances(
             caller,
             renew,
@@ -142,13 +141,16 @@ class Endpoint:
             source=request.source,
             request_id=request.id,
         )
+        if message.method == wire.LISTEN:
+            return await self._subscribe(request, message, how)
         return await self._answer(request, message, how, None)
 
     async def _serve_legacy(self, request: Request, message: Incoming, caller: Caller, renew: Renew) -> None:
         if message.kind == "request" and message.method == "initialize":
             version = settle_version(message)
+            told = initialized_text(message, version, await self._gateway.router.tells_of_updates(caller.project))
             session = self._sessions.open(caller, version, client_of(message))
-            return await send_json(request, 200, initialized_text(message, version), {"Mcp-Session-Id": session.id})
+            return await send_json(request, 200, told, {"Mcp-Session-Id": session.id})
         session = self._session(request, message, caller)
         if message.kind == "notification" and message.method == "notifications/cancelled":
             session.cancel(message.value("requestId"))
@@ -162,9 +164,12 @@ class Endpoint:
             Era.LEGACY,
             holder=session.holder,
             client=session.client,
+            subscriber=session.subscriber,
             source=request.source,
             request_id=request.id,
         )
+        if message.method == wire.SUBSCRIBE:
+            self._sessions.sweep_meanwhile()
         return await self._answer(request, message, how, session)
 
     def _session(self, request: Request, message: Incoming, caller: Caller) -> Session:
@@ -187,15 +192,19 @@ class Endpoint:
         self._sessions.close(self._own_session(request, caller))
         await send_nothing(request, 204)
 
+    def _session_ended(self, session: Session) -> None:
+        self._gateway.subscriptions.close(session.subscriber)
+        self._gateway.pool.release(session.holder)
+
     async def _listen(self, request: Request, caller: Caller, renew: Renew) -> None:
-        """The stream of a session: it says when a list has changed. A newer one takes its place."""
+        """The stream of a session: it says when a list or a resource has changed. A newer one takes its place."""
         session = self._own_session(request, caller)
 
         async def tell(text: str | None) -> None:
             session.used_at = monotonic()
             await _push(request, text)
 
-        listening = Listening(self._gateway, caller, renew, tell)
+        listening = Listening(self._gateway, caller, renew, tell, session.subscriber)
         if session.listening is not None:
             session.listening()
         session.listening = end = listening.end
@@ -207,20 +216,26 @@ class Endpoint:
             if session.listening == end:
                 session.listening = None
 
-    async def _subscribe(self, request: Request, message: Incoming, caller: Caller, renew: Renew) -> None:
+    async def _subscribe(self, request: Request, message: Incoming, how: Circumstances) -> None:
         """The stream of a subscription, of which a principal may have as many as sessions."""
-        wanted, subject = Subscription.of(message), caller.identity.subject
-        if self._subscriptions[subject] >= self._most_subscriptions:
-            text = f"you have {self._most_subscriptions} subscriptions open already: end one of them first"
+        gateway, caller, subject = self._gateway, how.caller, how.caller.identity.subject
+        wanted = Subscription.of(message, gateway.settings.max_subscriptions)
+        if not accepts(request, MEDIA_TYPE):
+            raise NotAcceptable("accept text/event-stream")
+        if self._streams[subject] >= self._most_streams:
+            text = f"you have {self._most_streams} subscriptions open already: end one of them first"
             raise Rejection(wire.INVALID_REQUEST, text, id_text=message.id_text)
-        listening = Listening(self._gateway, caller, renew, partial(_push, request), wanted.changes)
-        self._subscriptions[subject] += 1
+        how.subscriber = subscriber = Subscriber(is_patient=True)
+        self._streams[subject] += 1
         try:
+            honoured = wanted.acknowledged(await self._methods.subscribed(wanted.uris, message, how))
+            listening = Listening(gateway, caller, how.renew, partial(_push, request), subscriber, wanted)
             with self._metrics.streaming("subscription"):
-                await self._stream(request, listening, wanted.acknowledged, write_event(wanted.ended))
+                await self._stream(request, listening, honoured, write_event(wanted.ended))
         finally:
-            self._subscriptions[subject] -= 1
-            self._subscriptions += Counter()  # without those that have none
+            gateway.subscriptions.close(subscriber)
+            self._streams[subject] -= 1
+            self._streams += Counter()  # without those that have none
 
     async def _stream(self, request: Request, listening: Listening, first: str | None, last: bytes) -> None:
         """What is heard by ``listening``, until the client goes, its rights end, or the gateway stops."""
@@ -228,10 +243,13 @@ class Endpoint:
             raise NotAcceptable("accept text/event-stream")
         watcher = asyncio.create_task(request.gone())
         watcher.add_done_callback(lambda _: listening.end())
-        try:
+
+        async def begun() -> None:
             await request.begin_stream()
             await _push(request, first)
-            await listening.run()
+
+        try:
+            await listening.run(begun)
             await request.end_stream(last)
         finally:
             watcher.cancel()

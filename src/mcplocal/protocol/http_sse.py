@@ -11,6 +11,7 @@ import asyncio
 import hmac
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -43,9 +44,8 @@ from mcplocal.protocol.legacy import Session, Sessions, client_of, initialized_t
 from mcplocal.protocol.listening import SIGN_OF_LIFE, Listening
 from mcplocal.protocol.methods import Circumstances, Methods
 from mcplocal.protocol.origin import Addressed
-from mcplocal.router import Renew
 from mcplocal.token_file import TokenFile
-from mcplocal.vigil import Watched
+from mcplocal.vigil import Renew, Watched
 from mcplocal.wire import Era
 
 log = structlog.get_logger(__name__)
@@ -72,8 +72,12 @@ class HttpSse:
             settings.model_copy(update={"listen": listen, "allowed_hosts": (), "allowed_origins": ()}),
         )
         self._methods = Methods(gateway.router)
-        self._sessions = Sessions(settings.idle_timeout, settings.max_sessions, lambda s: gateway.pool.release(s.holder))
+        self._sessions = Sessions(settings.idle_timeout, settings.max_sessions, self._session_ended)
         self._streams: dict[str, _Stream] = {}
+
+    def _session_ended(self, session: Session) -> None:
+        self._gateway.subscriptions.close(session.subscriber)
+        self._gateway.pool.release(session.holder)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever goes wrong is an answer too."""
@@ -161,7 +165,8 @@ class HttpSse:
         if message.method == "initialize":
             session.version, session.client = settle_version(message), client_of(message)
             # These clients tell servers apart by the name they give themselves, and pass over a second one of the same name.
-            return initialized_text(message, session.version, caller.project)
+            tells = await self._gateway.router.tells_of_updates(caller.project)
+            return initialized_text(message, session.version, tells, caller.project)
         if not session.version and message.method != "ping":
             raise Rejection(wire.INVALID_REQUEST, "send initialize first", id_text=message.id_text)
         how = Circumstances(
@@ -170,6 +175,7 @@ class HttpSse:
             Era.LEGACY,
             holder=session.holder,
             client=session.client,
+            subscriber=session.subscriber,
             emit=stream.say,
             source=request.source,
             request_id=request.id,
@@ -290,7 +296,8 @@ class _Stream:
         """From its handshake on, the client hears when a list has changed."""
         if not self._listens:
             self._listens = True
-            task = asyncio.create_task(Listening(self._gateway, caller, renew, self._tell).run())
+            listening = Listening(self._gateway, caller, renew, self._tell, self.session.subscriber)
+            task = asyncio.create_task(listening.run(partial(self._tell, None)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 from typing import Any, Protocol
 
@@ -15,6 +17,7 @@ from mcplocal.gate import Caller
 from mcplocal.json_text import write
 from mcplocal.protocol.envelope import Incoming, Rejection, result_text
 from mcplocal.protocol.questions import Questions
+from mcplocal.subscriber import Subscriber
 
 CANCELLED = -32800
 """What a request is answered with that its own client cancelled. The client ignores it; over HTTP something must be said."""
@@ -34,6 +37,7 @@ class Session:
     Attributes:
         listening: ends the stream that the client has opened; ``None`` if there is none.
         client: what it may be asked and wants to hear; ``questions`` are those it has not answered.
+        subscriber: what it is subscribed to.
         under_way: the requests being answered, by the client's id. Clients do use an id twice at once, so each may be several.
     """
 
@@ -43,6 +47,7 @@ class Session:
     version: str
     client: ClientSide
     questions: Questions = field(default_factory=Questions)
+    subscriber: Subscriber = field(default_factory=Subscriber)
     used_at: float = field(default_factory=monotonic)
     under_way: dict[Any, set[Cancellable]] = field(default_factory=dict)
     listening: Callable[[], None] | None = None
@@ -87,6 +92,7 @@ class Sessions:
         self._ended = ended
         self._sessions: dict[str, Session] = {}
         self._swept_at = monotonic()
+        self._sweeping: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -118,6 +124,19 @@ class Sessions:
             for answer in list(answers):
                 answer.cancel()
         self._end(session)
+
+    def sweep_meanwhile(self) -> None:
+        """A session holds something that must not outlast its time, though nobody should come by until then."""
+        if self._sweeping is None:
+            loop = asyncio.get_running_loop()
+            self._sweeping = loop.call_later(max(1.0, self._idle_timeout / 4), self._sweep_on)
+
+    def _sweep_on(self) -> None:
+        self._sweeping = None
+        self._swept_at = -inf
+        self._sweep()
+        if any(session.subscriber.held for session in self._sessions.values()):
+            self.sweep_meanwhile()
 
     def _end(self, session: Session) -> None:
         if self._sessions.pop(session.id, None) is not None:
@@ -151,9 +170,23 @@ def client_of(message: Incoming) -> ClientSide:
     return ClientSide(askable(message.value("capabilities")))
 
 
-def initialized_text(message: Incoming, version: str, name: str | None = None) -> str:
-    """The response to ``initialize``; ``name`` is what the gateway calls itself there, if not by its own."""
-    capabilities = {**{what: {"listChanged": True} for what in wire.LIST_CHANGED}, "completions": {}, "logging": {}}
+def offered(tells_of_updates: bool) -> dict[str, Any]:
+    """The capabilities that a client is told of, in either era.
+
+    Lists can change whatever the servers are, as rights can. Of changes to single resources only servers can tell.
+    """
+    capabilities: dict[str, Any] = {what: {"listChanged": True} for what in wire.LIST_CHANGED}
+    if tells_of_updates:
+        capabilities["resources"]["subscribe"] = True
+    return capabilities | {"completions": {}, "logging": {}}
+
+
+def initialized_text(message: Incoming, version: str, tells_of_updates: bool, name: str | None = None) -> str:
+    """The response to ``initialize``, where resources can be subscribed to or cannot.
+
+    ``name`` is what the gateway calls itself there, if not by its own.
+    """
+    capabilities = offered(tells_of_updates)
     named = {"name": name} if name is not None else {}
     result = {"protocolVersion": version, "capabilities": capabilities, "serverInfo": {**wire.IMPLEMENTATION, **named}}
     return result_text(message.id_text, write(result))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,6 +14,7 @@ from mcplocal.gate import Caller
 from mcplocal.json_text import Members, write, write_object
 from mcplocal.offers.kinds import FAMILIES, PROMPTS, RESOURCES, Family, Kind
 from mcplocal.protocol.envelope import Incoming, Rejection, notification_text, result_text
+from mcplocal.protocol.legacy import offered
 from mcplocal.protocol.translate import (
     GOOD_FOR_MS,
     SERVER_META,
@@ -20,11 +22,14 @@ from mcplocal.protocol.translate import (
     not_found,
     progress_params,
     result_of,
+    subscribed,
     text_result,
 )
-from mcplocal.router import Renew, Router
+from mcplocal.router import Router
+from mcplocal.subscriber import Subscriber
 from mcplocal.upstream.answers import Notify
-from mcplocal.uses import FAMILY_OF, HeaderMismatch, InvalidInputResponse, Unknown, UpstreamError, Use
+from mcplocal.uses import FAMILY_OF, Full, HeaderMismatch, InvalidInputResponse, Unknown, UpstreamError, Use
+from mcplocal.vigil import Renew
 from mcplocal.wire import Era
 
 LISTS: Final[Mapping[str, tuple[Family, Kind]]] = {kind.method: (family, kind) for family in FAMILIES for kind in family.kinds}
@@ -43,16 +48,22 @@ STAYS: Final[Mapping[str, frozenset[str]]] = {
 }
 """Parameters that do not travel as they are, by the one that says what is asked for."""
 
-DISCOVERED: Final = write(
-    {
-        "resultType": "complete",
-        "supportedVersions": [wire.MODERN_VERSION],
-        "capabilities": {**{what: {"listChanged": True} for what in wire.LIST_CHANGED}, "completions": {}, "logging": {}},
-        "ttlMs": 60_000,
-        "cacheScope": "private",
-        wire.META: SERVER_META,
-    }
-)
+SUBSCRIBING_AT_ONCE: Final = 16
+"""Resources of one ``subscriptions/listen`` that are looked for at the same time."""
+
+
+def discovered(tells_of_updates: bool) -> str:
+    """The result of ``server/discover``, where resources can be subscribed to or cannot."""
+    return write(
+        {
+            "resultType": "complete",
+            "supportedVersions": [wire.MODERN_VERSION],
+            "capabilities": offered(tells_of_updates),
+            "ttlMs": 60_000,
+            "cacheScope": "private",
+            wire.META: SERVER_META,
+        }
+    )
 
 
 @dataclass(slots=True)
@@ -68,6 +79,7 @@ class Circumstances:
         ask: asks it while the request is answered; ``None`` where there is no way to.
         headers: all header values by lower-case name, where headers repeat parts of the body.
         emit: takes the text of each notification on the way to the client; ``None`` where there is no way.
+        subscriber: who is told when resources change; ``None`` where nobody can be.
         source: the client's address.
         request_id: for logs and audit.
     """
@@ -80,6 +92,7 @@ class Circumstances:
     ask: Ask | None = None
     headers: Mapping[str, Sequence[str]] | None = None
     emit: Any = None
+    subscriber: Subscriber | None = None
     source: str | None = None
     request_id: str | None = field(default=None)
 
@@ -99,11 +112,15 @@ class Methods:
         try:
             match message.method:
                 case "server/discover" if how.era is Era.MODERN:
-                    result = DISCOVERED
+                    result = discovered(await self._router.tells_of_updates(how.caller.project))
                 case "ping" if how.era is Era.LEGACY:
                     result = "{}"
                 case "logging/setLevel" if how.era is Era.LEGACY:
                     result = _set_level(message, how.client)
+                case wire.UNSUBSCRIBE if how.era is Era.LEGACY and how.subscriber is not None:
+                    result = self._unsubscribe(message, how.subscriber)
+                case wire.SUBSCRIBE if how.era is Era.MODERN or how.subscriber is None:
+                    raise _no_method(message.method, how.era, message.id_text)
                 case method if method in FORWARDED:
                     result = await self._use(message, how)
                 case method if method in LISTS:
@@ -113,6 +130,44 @@ class Methods:
         except Problem as problem:
             raise Rejection(problem.jsonrpc_code, problem.detail, id_text=message.id_text) from None
         return result_text(message.id_text, result)
+
+    async def subscribed(self, uris: Sequence[str], message: Incoming, how: Circumstances) -> list[str]:
+        """Of the resources that a ``subscriptions/listen`` names, those that its client is told of from now on.
+
+        What there is not, what is not for the caller, and what its server does not tell of are left out alike.
+
+        Raises:
+            Rejection: the gateway has room for no more (-32600).
+            Problem: it cannot be decided now.
+        """
+        room = asyncio.Semaphore(SUBSCRIBING_AT_ONCE)
+
+        async def subscribe(uri: str) -> bool:
+            async with room:
+                use = Use(message.method, RESOURCES, uri, {}, client=how.client, subscriber=how.subscriber, holder=how.holder)
+                use.size, use.source, use.request_id = message.size, how.source, how.request_id
+                try:
+                    return (await self._router.use(how.caller, how.renew, use)).error is None
+                except (Unknown, UpstreamError):
+                    return False
+
+        subscribing = [asyncio.ensure_future(subscribe(uri)) for uri in uris]
+        try:
+            told = await asyncio.gather(*subscribing)
+        except Full as full:
+            raise Rejection(wire.INVALID_REQUEST, str(full), id_text=message.id_text) from None
+        finally:
+            for one in subscribing:
+                one.cancel()
+            await asyncio.gather(*subscribing, return_exceptions=True)
+        return [uri for uri, is_told in zip(uris, told, strict=True) if is_told]
+
+    def _unsubscribe(self, message: Incoming, subscriber: Subscriber) -> str:
+        uri = message.value("uri")
+        if not isinstance(uri, str):
+            raise Rejection(wire.INVALID_PARAMS, f"{wire.UNSUBSCRIBE} needs the uri of a resource", id_text=message.id_text)
+        self._router.unsubscribe(subscriber, uri)
+        return "{}"
 
     async def _list(self, message: Incoming, how: Circumstances) -> str:
         if message.value("cursor") is not None:
@@ -133,6 +188,8 @@ class Methods:
             answer = await self._router.use(how.caller, how.renew, use)
         except Unknown as error:
             raise not_found(use, str(error), how.era, message.id_text) from None
+        except Full as error:
+            raise Rejection(wire.INVALID_REQUEST, str(error), id_text=message.id_text) from None
         except InvalidInputResponse as error:
             raise Rejection(wire.INVALID_PARAMS, str(error), id_text=message.id_text) from None
         except HeaderMismatch as error:
@@ -141,6 +198,8 @@ class Methods:
             if message.method != "tools/call":
                 raise Rejection(wire.INTERNAL_ERROR, str(error), id_text=message.id_text) from None
             return text_result(str(error), how.era)
+        if use.subscriber is not None:
+            return subscribed(use, answer, how.era, message.id_text)
         return result_of(use, answer, how.era, message.id_text)
 
 
@@ -187,6 +246,7 @@ def _use_of(message: Incoming, how: Circumstances) -> Use:
         relays_input=how.era is Era.MODERN,
         input_responses=_text_of(message, input_rounds.RESPONSES) if input_rounds.RESPONSES in params else None,
         request_state=_state(message) if input_rounds.STATE in params else None,
+        subscriber=how.subscriber if message.method == wire.SUBSCRIBE else None,
         holder=how.holder,
         size=message.size,
         source=how.source,

@@ -19,6 +19,9 @@ from mcplocal.wire import INTERNAL_ERROR
 
 LONGEST_LINE: Final = 64 << 20
 
+BEHIND: Final = 100
+"""Messages that may wait for a client to read them before it is told more unasked."""
+
 Emit = Callable[[str], None]
 Handle = Callable[[Incoming, bytes, Emit], Awaitable[None]]
 """Answers one message: what it emits goes to the client. A ``Rejection`` it raises is the answer."""
@@ -34,12 +37,21 @@ class Pipes:
         self._sink = sink
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._out: asyncio.Queue[str | None] = asyncio.Queue()
+        self._caught_up = asyncio.Event()
+        self._caught_up.set()
         self._under_way: dict[tuple[type, Any], set[asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def emit(self, text: str) -> None:
         """Send one message to the client."""
         self._out.put_nowait(one_line(text))
+
+    async def emit_when_read(self, text: str) -> None:
+        """Send one message that nobody has asked for, once the client has read all but a few of those before it."""
+        if self._out.qsize() > BEHIND:
+            self._caught_up.clear()
+        await self._caught_up.wait()
+        self.emit(text)
 
     def cancel(self, identity: Any) -> None:
         """Stop answering the client's request ``identity``; nothing more is said about it."""
@@ -110,6 +122,8 @@ class Pipes:
 
     async def _write(self) -> None:
         while (text := await self._out.get()) is not None:
+            if self._out.qsize() <= BEHIND:
+                self._caught_up.set()
             data = memoryview(text.encode() + b"\n")
             try:
                 while data:

@@ -12,6 +12,7 @@ from mcplocal.json_text import Member, Members, read_objects, write, write_objec
 from mcplocal.offers.uris import qualified, server_of
 from mcplocal.protocol.envelope import Rejection
 from mcplocal.upstream.answers import Answer, RpcError
+from mcplocal.upstream.wishes import NOT_TOLD
 from mcplocal.uses import Use
 from mcplocal.wire import Era
 
@@ -71,6 +72,19 @@ def result_of(use: Use, answer: Answer, era: Era, id_text: str | None) -> str:
     if "structuredContent" in result and not result["structuredContent"].is_object:
         del members["structuredContent"]  # before 2026-07-28 it is an object, and its text stands in content as well
     return write_object(members)
+
+
+def subscribed(use: Use, answer: Answer, era: Era, id_text: str | None) -> str:
+    """The result of a request to be told of changes, as JSON text.
+
+    Raises:
+        Rejection: the server does not tell of them.
+    """
+    if answer.error is NOT_TOLD:
+        raise Rejection(answer.error.code, answer.error.message, id_text=id_text)
+    if answer.error is not None:
+        raise _rejection(use, answer.error, era, id_text)
+    return "{}"
 
 
 def _hints(answer: Answer) -> dict[str, str]:
@@ -144,10 +158,10 @@ def _rejection(use: Use, error: RpcError | None, era: Era, id_text: str | None) 
 def not_found(use: Use, text: str, era: Era, id_text: str | None) -> Rejection:
     """What a client is told of something that is not there.
 
-    Of a request to read nothing but the URI can be wrong. Before 2026-07-28 that had a code of its own; SEP-2164 made it an
-    invalid parameter. Both carry the URI.
+    Of a request to read or to subscribe nothing but the URI can be wrong. Before 2026-07-28 that had a code of its own;
+    SEP-2164 made it an invalid parameter. Both carry the URI.
     """
-    if use.method != "resources/read":
+    if use.method not in ("resources/read", wire.SUBSCRIBE):
         return Rejection(wire.INVALID_PARAMS, text, id_text=id_text)
     code = wire.RESOURCE_NOT_FOUND if era is Era.LEGACY else wire.INVALID_PARAMS
     return Rejection(code, text, data={"uri": use.name}, id_text=id_text)

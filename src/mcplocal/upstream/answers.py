@@ -58,6 +58,10 @@ Notify = Callable[[str, Members], None]
 whoever calls it is reading for other requests too."""
 
 
+Said = Callable[[str, Members], None]
+"""Called with the method and parameters of each notification that belongs to no request. It must not wait either."""
+
+
 Note = Callable[[Literal["stderr", "gateway"], str], None]
 """Takes one line of a server's log: what it wrote to standard error, or what the gateway says of it."""
 

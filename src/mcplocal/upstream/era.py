@@ -33,6 +33,7 @@ class Call:
         client: who is at the other end: what the server may ask, and the severity it is asked to report from.
         ask: asks the client; ``None`` where there is no way to.
         timeout: seconds for all of it.
+        held: whether the answer is a stream without an end, for which ``timeout`` does not count.
     """
 
     method: str
@@ -45,13 +46,15 @@ class Call:
     client: ClientSide | None = None
     ask: Ask | None = None
     timeout: float = 60.0
+    held: bool = False
 
 
 DISCOVER: Final = "server/discover"
 INITIALIZE: Final = "initialize"
 INITIALIZED: Final = "notifications/initialized"
 CANCELLED: Final = "notifications/cancelled"
-LISTS_CHANGED: Final = frozenset(wire.LIST_CHANGED.values())
+UNASKED: Final = frozenset((*wire.LIST_CHANGED.values(), wire.UPDATED))
+"""What a server says about itself and not about a request, on whichever stream it comes."""
 
 MODERN_META: Final[Mapping[str, Any]] = {
     wire.VERSION_KEY: wire.MODERN_VERSION,
@@ -145,9 +148,15 @@ def _common(supported: list[Any]) -> Era | None:
 
 
 def capabilities_told_by(answer: Message) -> frozenset[str]:
-    """What a server says it has: ``tools``, ``prompts`` and so on, by an answer to ``server/discover`` or ``initialize``."""
+    """What a server says it has, by an answer to ``server/discover`` or ``initialize``.
+
+    ``tools``, ``prompts`` and so on; and what it says of these that is true, as in ``tools.listChanged``.
+    """
     said = answer.result["capabilities"].value if answer.result and "capabilities" in answer.result else None
-    return frozenset(what for what, how in said.items() if isinstance(how, dict)) if isinstance(said, dict) else frozenset()
+    if not isinstance(said, dict):
+        return frozenset()
+    has = {what: how for what, how in said.items() if isinstance(how, dict)}
+    return frozenset((*has, *(f"{what}.{flag}" for what, how in has.items() for flag, on in how.items() if on is True)))
 
 
 def negotiated_version(answer: Message) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import structlog
@@ -21,13 +21,14 @@ import structlog
 from mcplocal import wire
 from mcplocal.catalog import ServerSpec
 from mcplocal.client_side import ClientSide
-from mcplocal.event_stream import MEDIA_TYPE, EventReader, EventTooLong
+from mcplocal.event_stream import MEDIA_TYPE, EventTooLong
 from mcplocal.json_text import NotJson, decode
 from mcplocal.settings import Settings
 from mcplocal.single_flight import SingleFlight
 from mcplocal.upstream import era as eras
-from mcplocal.upstream.answers import Answer, Message, Note, UpstreamFailed, read_message
+from mcplocal.upstream.answers import Answer, Message, Note, Said, UpstreamFailed, read_message
 from mcplocal.upstream.era import Call
+from mcplocal.upstream.held_stream import LONGEST_HELD, PER_EVENT, NoStream, SessionLost, hold, messages
 from mcplocal.upstream.http_client import HttpClient, Target
 from mcplocal.upstream.http_exchange import Deadline, Response
 from mcplocal.wire import Era
@@ -61,6 +62,7 @@ class Link:
     version: str
     session_id: str | None = None
     capabilities: frozenset[str] = field(default=frozenset(), compare=False)
+    ended: asyncio.Event = field(default_factory=asyncio.Event, compare=False, repr=False)
 
 
 @dataclass(slots=True)
@@ -88,7 +90,7 @@ class HttpConnection:
         spec: ServerSpec,
         http: HttpClient,
         settings: Settings,
-        changed: Callable[[str], None],
+        said: Said,
         note: Note,
         client: ClientSide | None = None,
     ) -> None:
@@ -98,12 +100,12 @@ class HttpConnection:
             spec: the server.
             http: the HTTP client.
             settings: the settings in force.
-            changed: called with the notification by which the server says that a list of it has changed.
+            said: called with each notification by which the server says that a list or resource of it has changed.
             note: takes what there is to say of the connection.
             client: whose alone the connection is, if it is anybody's.
         """
         self.spec = spec
-        self._changed = changed
+        self._said = said
         self._http = http
         self._client = client
         self._known_head: tuple[Link | None, str] = (None, "")
@@ -114,6 +116,8 @@ class HttpConnection:
         self._ids = itertools.count(1)
         self._aside: set[asyncio.Task[None]] = set()
         self._note = note
+        self._streamless: Link | None = None
+        self._lost_unheard = False
         self.busy = 0
         self.answered = 0
 
@@ -146,14 +150,13 @@ class HttpConnection:
         """
         self.busy += 1
         # Connecting and shaking hands have limits of their own; what is sent has this one, the second time too.
-        deadline = Deadline(asyncio.get_running_loop().time() + call.timeout, call.timeout)
+        deadline = None if call.held else Deadline(asyncio.get_running_loop().time() + call.timeout, call.timeout)
         try:
             link = await self._linked()
             try:
                 return await self._send(link, call, deadline)
             except _Rejected as rejected:
-                if self._link is link:
-                    self._link = None
+                self._drop(link)
                 anew = await self._linked()
                 if anew.era is Era.MODERN and link.era is Era.MODERN:
                     return self._refusal(rejected.reply, Era.MODERN)
@@ -165,10 +168,62 @@ class HttpConnection:
         finally:
             self.busy -= 1
 
+    @property
+    def settled(self) -> object | None:
+        """Stands for what was settled with the server: another one after each handshake, ``None`` before the first."""
+        return self._link
+
+    async def hear(self, streams: bool, opened: Callable[[], None]) -> None:
+        """Let the server say what it will, until what was settled with it is so no more.
+
+        Args:
+            streams: whether the stream of the session is wanted. A server that has none is not asked for it again.
+            opened: called once nothing that is said is missed.
+
+        Raises:
+            UpstreamFailed: the stream cannot be had, or has ended.
+        """
+        link = await self._linked()
+        if streams and link.era is Era.LEGACY and self._streamless is not link:
+
+            def begun() -> None:
+                self._lost_unheard = False
+                opened()
+
+            try:
+                await hold(partial(self._request, "GET", link, None, b""), link.ended, self._take, begun)
+                return
+            except SessionLost:
+                # To some servers that have no such stream, every GET is about something that is not there.
+                if link.session_id is not None and not self._lost_unheard:
+                    self._lost_unheard = True
+                    self._drop(link)
+                    return
+            except NoStream:
+                pass
+            self._streamless = link
+        opened()
+        await link.ended.wait()
+
+    async def _take(self, message: Message) -> None:
+        """What comes on the stream of the session. It belongs to no call, so nobody can be asked for its sake."""
+        if message.method in eras.UNASKED:
+            self._said(message.method, message.params)
+        elif message.method is not None and message.has_id and self._link is not None:
+            await self._tell(self._link, await eras.reply_text(message, None))
+
+    def _drop(self, link: Link) -> None:
+        """What was settled is so no more."""
+        link.ended.set()
+        if self._link is link:
+            self._link = None
+
     async def close(self) -> None:
         """End the session, if there is one, and whatever is still under way."""
         await self._connecting.stop()
         link, self._link = self._link, None
+        if link is not None:
+            link.ended.set()
         if link is not None and link.session_id is not None:
             with suppress(UpstreamFailed, TimeoutError):
                 async with asyncio.timeout(1):
@@ -210,7 +265,7 @@ class HttpConnection:
         await self._tell(link, eras.notification_text(eras.INITIALIZED))
         return link
 
-    async def _send(self, link: Link, call: Call, deadline: Deadline) -> Answer:
+    async def _send(self, link: Link, call: Call, deadline: Deadline | None) -> Answer:
         reply = await self._post(link, call, deadline)
         if reply.status == 200 and reply.message is not None:
             self.answered += 1
@@ -321,24 +376,18 @@ class HttpConnection:
             return message if message.method is None and (ours or (message.error is not None and message.id is None)) else None
         if media_type != MEDIA_TYPE or response.status >= 400:
             return None
-        async for message in self._messages(response):
+        limit, pause = (LONGEST_HELD, PER_EVENT) if call.held else (self._settings.max_response_bytes, 0.0)
+        async for message in messages(response, limit, pause):
             if message.method is None:
                 if message.id == identity and not isinstance(message.id, bool):
                     return message
             elif message.has_id:
                 self._later(self._reply(link, message, call))
-            elif message.method in eras.LISTS_CHANGED:
-                self._changed(message.method)
+            elif message.method in eras.UNASKED:
+                self._said(message.method, message.params)
             elif call.notify is not None:
                 call.notify(message.method, message.params)
         return None
-
-    async def _messages(self, response: Response) -> AsyncIterator[Message]:
-        reader = EventReader(self._settings.max_response_bytes)
-        async for chunk in response.chunks():
-            for event in reader.feed(chunk):
-                if event.kind == "message" and event.data:
-                    yield read_message(event.data)
 
     async def _reply(self, link: Link, question: Message, call: Call) -> None:
         await self._tell(link, await eras.reply_text(question, call))

@@ -31,6 +31,10 @@ than anything else that is done about it here."""
 
 HAPPY_EYEBALLS_DELAY: Final = 0.25
 
+_WANTED: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Seconds of silence before a host is asked whether it lives, seconds between askings, how often. Not all systems have them."""
+_KEEP_ALIVE: Final = [(getattr(socket, name), value) for name, value in _WANTED.items() if hasattr(socket, name)]
+
 
 class Target(NamedTuple):
     """Where requests go: what to connect to, and what the request itself says of it."""
@@ -169,6 +173,9 @@ class HttpClient:
 
     async def _begin(self, target: Target, connected: socket.socket) -> Connection:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # else a stream held open never hears of a dead host
+        for option, seconds in _KEEP_ALIVE:
+            connected.setsockopt(socket.IPPROTO_TCP, option, seconds)
         if target.tls and self._tls is None:
             self._tls = ssl.create_default_context()  # 30 ms, so once
             self._tls.set_alpn_protocols(["http/1.1"])

@@ -10,18 +10,22 @@ from functools import partial
 from time import monotonic
 from typing import Final, Literal, NamedTuple, Protocol
 
+from mcplocal import wire
 from mcplocal.catalog import ServerSpec
 from mcplocal.client_side import ClientSide
+from mcplocal.json_text import Members
 from mcplocal.metrics import Metrics
 from mcplocal.settings import Settings
 from mcplocal.upstream.answers import Answer, UpstreamFailed
 from mcplocal.upstream.era import Call
+from mcplocal.upstream.hearing import Hearing
 from mcplocal.upstream.http import HttpConnection
 from mcplocal.upstream.http_client import HttpClient
 from mcplocal.upstream.network_guard import NetworkGuard
 from mcplocal.upstream.reaper import Reaper
 from mcplocal.upstream.stdio import StdioConnection
 from mcplocal.upstream.stdio_guard import StdioGuard
+from mcplocal.upstream.wishes import Wishes
 from mcplocal.wire import Era
 
 
@@ -52,8 +56,15 @@ class Connection(Protocol):
     async def ready(self) -> Era:
         """Connect and shake hands, if that has not been done."""
 
+    @property
+    def settled(self) -> object | None:
+        """Stands for what was settled with the server: another one after each handshake or start."""
+
     async def request(self, call: Call) -> Answer:
         """The answer to one request."""
+
+    async def hear(self, streams: bool, opened: Callable[[], None]) -> None:
+        """Let the server say what it will, on a stream of its own if ``streams``, until what was settled is so no more."""
 
     async def close(self) -> None:
         """End it."""
@@ -81,6 +92,7 @@ SHARED: Final = ""
 @dataclass(eq=False)
 class _Pooled:
     connection: Connection
+    hearing: Hearing
     used_at: float = field(default_factory=monotonic)
 
 
@@ -90,6 +102,7 @@ class _Unusable:
     busy = answered = 0
     is_ready = False
     capabilities: frozenset[str] = frozenset()
+    settled = None
 
     def __init__(self, spec: ServerSpec) -> None:
         self.spec = spec
@@ -98,6 +111,9 @@ class _Unusable:
         raise self._failure()
 
     async def request(self, _call: Call) -> Answer:
+        raise self._failure()
+
+    async def hear(self, _streams: bool, _opened: Callable[[], None]) -> None:
         raise self._failure()
 
     def _failure(self) -> UpstreamFailed:
@@ -137,21 +153,49 @@ class Pool:
             holder: for a server marked stateful, the session or principal whose state it is; ignored for others.
             client: likewise who that is, and what a server of the handshake's era is told that it may be asked.
         """
+        return self._of(spec, holder, client).connection
+
+    def hearing(self, spec: ServerSpec, holder: str = SHARED, client: ClientSide | None = None) -> Hearing:
+        """What listens to the server at the other end of that very connection."""
+        return self._of(spec, holder, client).hearing
+
+    def capabilities(self, spec: ServerSpec) -> frozenset[str] | None:
+        """What ``spec`` says it has; ``None`` while nobody is connected with it."""
+        pooled = self._pooled.get(Key(spec.name, spec.digest, SHARED))
+        return pooled.connection.capabilities if pooled is not None and pooled.connection.is_ready else None
+
+    def _of(self, spec: ServerSpec, holder: str, client: ClientSide | None) -> _Pooled:
         key = Key(spec.name, spec.digest, holder if spec.stateful else SHARED)
         pooled = self._pooled.get(key)
         if pooled is None:
-            pooled = self._pooled[key] = _Pooled(self._open(spec, client if spec.stateful else None))
+            pooled = self._pooled[key] = self._open(spec, client if spec.stateful else None)
         pooled.used_at = monotonic()
-        return pooled.connection
+        return pooled
 
-    def _open(self, spec: ServerSpec, client: ClientSide | None) -> Connection:
+    def _open(self, spec: ServerSpec, client: ClientSide | None) -> _Pooled:
+        wishes = Wishes(lambda: self._missed(spec, connection))
+        said, note = partial(self._said, spec, wishes), partial(self._note, spec)
+        connection: Connection
         if spec.unusable is not None:
-            return _Unusable(spec)
-        changed, note = partial(self._changed, spec), partial(self._note, spec)
-        if spec.transport == "stdio":
+            connection = _Unusable(spec)
+        elif spec.transport == "stdio":
             started = partial(self._metrics.stdio_starts.add, spec.name)
-            return StdioConnection(spec, self._stdio_guard, self._reaper, self._settings, changed, note, started, client)
-        return HttpConnection(spec, self._http, self._settings, changed, note, client)
+            connection = StdioConnection(spec, self._stdio_guard, self._reaper, self._settings, said, note, started, client)
+        else:
+            connection = HttpConnection(spec, self._http, self._settings, said, note, client)
+        return _Pooled(connection, Hearing(spec.name, connection, wishes, note))
+
+    def _said(self, spec: ServerSpec, wishes: Wishes, method: str, params: Members) -> None:
+        if method == wire.UPDATED:
+            wishes.updated(params)
+        else:
+            self._changed(spec, method)
+
+    def _missed(self, spec: ServerSpec, connection: Connection) -> None:
+        """Each list that the server would have told of may have changed."""
+        for what, method in wire.LIST_CHANGED.items():
+            if f"{what}.listChanged" in connection.capabilities:
+                self._changed(spec, method)
 
     def release(self, holder: str) -> None:
         """Close what holds the state of a session that ended."""
@@ -166,12 +210,12 @@ class Pool:
             unused = now - pooled.used_at
             unwanted = (key.server, key.digest) not in wanted and unused > JUST_USED
             idle = key.holder != SHARED and unused > self._settings.idle_timeout
-            if (unwanted or idle) and not pooled.connection.busy:
+            if (unwanted or idle) and not pooled.connection.busy and not pooled.hearing.is_wanted:
                 self._close_later(key)
 
     def _close_later(self, key: Key) -> None:
         pooled = self._pooled.pop(key)
-        task = asyncio.create_task(pooled.connection.close())
+        task = asyncio.create_task(_close(pooled))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -191,3 +235,8 @@ class Pool:
         await asyncio.gather(*self._closing, return_exceptions=True)
         await self._reaper.close()
         await self._http.close()
+
+
+async def _close(pooled: _Pooled) -> None:
+    await pooled.hearing.close()
+    await pooled.connection.close()

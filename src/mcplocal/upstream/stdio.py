@@ -33,7 +33,7 @@ from mcplocal.json_text import NotJson, decode
 from mcplocal.settings import Settings
 from mcplocal.single_flight import SingleFlight
 from mcplocal.upstream import era as eras
-from mcplocal.upstream.answers import Answer, Message, Note, UpstreamFailed, read_message
+from mcplocal.upstream.answers import Answer, Message, Note, Said, UpstreamFailed, read_message
 from mcplocal.upstream.era import Call
 from mcplocal.upstream.reaper import Reaper
 from mcplocal.upstream.stdio_guard import StdioGuard
@@ -73,6 +73,7 @@ class Child:
     era: Era = Era.LEGACY
     capabilities: frozenset[str] = frozenset()
     ended: bool = False
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class StdioConnection:
@@ -84,7 +85,7 @@ class StdioConnection:
         guard: StdioGuard,
         reaper: Reaper,
         settings: Settings,
-        changed: Callable[[str], None],
+        said: Said,
         note: Note,
         started: Callable[[], None],
         client: ClientSide | None = None,
@@ -96,7 +97,7 @@ class StdioConnection:
             guard: says what may be started.
             reaper: ends the child if the gateway is killed.
             settings: the settings in force.
-            changed: called with the notification by which the server says that a list of it has changed.
+            said: called with each notification by which the server says that a list or resource of it has changed.
             note: takes each line that it writes to standard error, and what happens to it.
             started: called with each child that is started.
             client: whose alone the child is, if it is anybody's.
@@ -105,7 +106,7 @@ class StdioConnection:
         self._guard = guard
         self._reaper = reaper
         self._settings = settings
-        self._changed = changed
+        self._said = said
         self._client = client
         self._child: Child | None = None
         self._known_era: Era | None = None
@@ -149,13 +150,28 @@ class StdioConnection:
             UpstreamFailed: there is no answer.
         """
         try:
-            async with asyncio.timeout(call.timeout):
+            async with asyncio.timeout(None if call.held else call.timeout):
                 child = await self._living()
                 message = await self._ask(child, call, child.era)
         except TimeoutError:
             raise UpstreamFailed(f"no answer within {call.timeout:g} s", sent=True) from None
         self.answered += 1
         return message.answer(child.era)
+
+    @property
+    def settled(self) -> object | None:
+        """Stands for the life that the server leads now; ``None`` if it does not run."""
+        return self._child
+
+    async def hear(self, _streams: bool, opened: Callable[[], None]) -> None:
+        """Let the server say what it will, until it ends. All of it comes on the one pipe.
+
+        Raises:
+            UpstreamFailed: it cannot be started.
+        """
+        child = await self._living()
+        opened()
+        await child.gone.wait()
 
     async def close(self) -> None:
         """End the child and everything in its process group."""
@@ -290,8 +306,13 @@ class StdioConnection:
                 waiting[0].set_result(message)
         elif message.has_id:
             self._aside(child, self._reply(child, message))
-        elif message.method in eras.LISTS_CHANGED:
-            self._changed(message.method)
+        elif message.method in eras.UNASKED:
+            self._said(message.method, message.params)
+        elif message.method == wire.ACKNOWLEDGED:
+            identity = _subscription_of(message)
+            listening = child.pending.get(identity) if identity is not None else None
+            if listening is not None and listening[1].notify is not None:
+                listening[1].notify(message.method, message.params)
         elif message.method == wire.PROGRESS and "progressToken" in message.params:
             token = message.params["progressToken"].value
             waiting = child.pending.get(token) if isinstance(token, int) else None
@@ -333,6 +354,7 @@ class StdioConnection:
         if child.ended:
             return
         child.ended = True
+        child.gone.set()
         if self._child is child:
             self._child = None
         if monotonic() - child.started_at > LONGEST_PAUSE:
@@ -368,6 +390,13 @@ class StdioConnection:
         self._reaper.release(process.pid)
         log.info("stdio server ended", server=self.spec.name, pid=process.pid, status=process.returncode, why=why)
         self._note("gateway", f"process {process.pid} ended with status {process.returncode}: {why}")
+
+
+def _subscription_of(message: Message) -> int | None:
+    """Which request of ours the message belongs to, by what stands in its ``_meta``."""
+    meta = message.params[wire.META].value if wire.META in message.params else None
+    identity = meta.get(wire.SUBSCRIPTION_ID_KEY) if isinstance(meta, dict) else None
+    return identity if isinstance(identity, int) and not isinstance(identity, bool) else None
 
 
 class _LineTooLong(ValueError):
