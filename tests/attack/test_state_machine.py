@@ -104,6 +104,7 @@ DOORS = [
     [Binding("edit", "mcptokens"), Binding("view", "projects")],
     [Binding("edit", "projects"), Binding("edit", "servers")],
     [Binding("admin", "*"), Binding("view", "secrets", "a", "deny")],
+    [Binding("edit", "proxymodels")],
     [Binding("edit", "proxymodels"), Binding("edit", "servers"), Binding("expose", "projects", "p1")],
 ]
 """What lets somebody try a door at all."""
@@ -716,7 +717,7 @@ ADMIN, OBSERVER = 0, 1
 
 
 def found(arena: Arena, url: str) -> None:
-    """The world before the first call: three people, a service user, empty groups, two servers, two projects."""
+    """The world before the first call: three people, a service user, empty groups, two servers, two projects, a proxy model."""
     database = Database(url)
     bootstrap.first_start(database, password(0))
     database.close()
@@ -756,6 +757,10 @@ def found(arena: Arena, url: str) -> None:
         for name, servers in (("p1", ["s1"]), ("p2", [])):
             must("POST", "/projects", {"name": name, "servers": servers}, admin)
             world.create_project(actor, name, servers).effect(world)
+        must("POST", "/proxymodels", {"name": "x", "stages": [{"stage": "truncate"}]}, admin)
+        world.write_model(actor, "x", create=True).effect(world)
+        must("PUT", "/projects/p1", {"proxyModel": "x"}, admin)
+        world.select_model(actor, "p1", "x").effect(world)
 
 
 @pytest.fixture
