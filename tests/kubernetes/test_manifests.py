@@ -116,6 +116,36 @@ def test_production_has_several_of_each_on_postgresql_and_one_at_a_time_is_excha
     )
 
 
+INTERNET, METADATA, PRIVATE = End(address="203.0.113.7"), End(address="169.254.169.254"), End(address="10.1.2.3")
+COMPONENTS = (
+    ("external-database", True, "StatefulSet", "postgresql"),
+    ("cache-per-pod", False, "PersistentVolumeClaim", "mcp-cache"),
+)
+
+
+@pytest.mark.parametrize(("component", "instead", "kind", "name"), COMPONENTS)
+def test_another_database_and_another_cache_are_one_line(
+    component: str, instead: bool, kind: str, name: str, tmp_path: Path
+) -> None:
+    where = tmp_path / "k8s"
+    shutil.copytree(MANIFESTS, where)
+    file = where / "overlays" / "production" / "kustomization.yaml"
+    line = "  - ../../components/postgresql\n"
+    text = file.read_text()
+    assert 1 == text.count(line)
+    added = f"  - ../../components/{component}\n"
+    file.write_text(text.replace(line, added if instead else line + added))
+    documents = render(where / "overlays" / "production")
+    for document in documents:
+        kubernetes_validate.validate(document, CLUSTERS[0], strict=True)
+    for rule in RULES.values():
+        assert [] == list(rule(documents))
+    assert [] == [document for document in documents if (document["kind"], document["metadata"]["name"]) == (kind, name)]
+    control_plane = End("mcpctl", {"app.kubernetes.io/name": "mcpctl"})
+    assert instead == reach.reaches(documents, control_plane, PRIVATE, 5432)
+    assert (not instead) == ("--database" in str(one(documents, "Job", "mcpctl-bootstrap")))
+
+
 def test_two_processes_never_have_one_sqlite_file() -> None:
     spec = one(overlay("dev"), "Deployment", "mcpctl")["spec"]
     assert (1, {"type": "Recreate"}) == (spec["replicas"], spec["strategy"])
@@ -134,7 +164,6 @@ def test_a_pod_has_time_to_drain(documents: list[Document]) -> None:
         assert spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] + 10 < spec["terminationGracePeriodSeconds"]
 
 
-INTERNET, METADATA, PRIVATE = End(address="203.0.113.7"), End(address="169.254.169.254"), End(address="10.1.2.3")
 REACHES = (
     ("mcp", "mcpctl", 8470, True),
     ("mcp", "mcpctl", 9470, False),
