@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,12 +15,14 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from mcpctl.server import settings as server_settings
+from mcplocal import settings as gateway_settings
 from tests.kubernetes import reach
 from tests.kubernetes.reach import End
 from tests.kubernetes.rendering import MANIFESTS, OVERLAYS, ROOT, Document, containers, one, overlay, render
 from tests.kubernetes.rules import RULES
 
-CLUSTERS = ("1.31", "1.37")
+CLUSTERS = ("1.30", "1.37")
 """The oldest and the newest version that the manifests are for."""
 
 
@@ -81,6 +85,36 @@ def test_the_host_is_one_setting_and_all_that_knows_it_follows(name: str, host: 
         assert "$(MCP_HOST)" in environment["MCPLOCAL_ALLOWED_HOSTS"]["value"].split(",")
         # A variable is put in only where it is named after it.
         assert [*environment].index("MCP_HOST") < [*environment].index("MCPLOCAL_PUBLIC_URL")
+
+
+def environment_of(documents: list[Document], name: str) -> dict[str, str]:
+    """The variables of a Deployment's container as its cluster sets them."""
+    settings = one(documents, "ConfigMap", "mcp-settings")["data"]
+    found: dict[str, str] = {}
+    for variable in one(documents, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]["env"]:
+        source = variable.get("valueFrom", {})
+        value = settings[source["configMapKeyRef"]["key"]] if "configMapKeyRef" in source else variable.get("value", "mcpctl")
+        found[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda match: found[match[1]], value)
+    return found
+
+
+def test_both_programs_take_the_settings_that_they_are_given(
+    documents: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("MCPCTL_", "MCPLOCAL_"))]:
+        monkeypatch.delenv(name)
+    (tmp_path / "value").write_text("a value of its own")
+    for deployment in ("mcpctl", "mcp"):
+        for name, value in environment_of(documents, deployment).items():
+            monkeypatch.setenv(name, str(tmp_path / "value") if value.startswith("/run/secrets/") else value)
+    assert ("0.0.0.0", 9470) == server_settings.load({}).metrics_address
+    gateway, host = gateway_settings.load(), one(documents, "Ingress", "mcp")["spec"]["rules"][0]["host"]
+    assert (f"https://{host}", "http://mcpctl:8470", ()) == (
+        gateway.public_url,
+        gateway.control_plane,
+        gateway.upstream_networks,
+    )
+    assert {host, "mcp", "mcp.mcpctl.svc", "mcp.mcpctl.svc.cluster.local"} <= set(gateway.allowed_hosts)
 
 
 def test_agents_find_a_service_called_mcp_through_the_ingress_and_stay_with_one_gateway(documents: list[Document]) -> None:
