@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Final
 
 import httpx2
 
 from benchmarks.image.containers import Container, Podman
-from benchmarks.image.tools import run, say
+from benchmarks.image.tools import Failed, run, say
 from benchmarks.installation import free_address
 
 UID: Final = 10001
@@ -209,19 +209,47 @@ def _same(seen: object, wanted: object) -> tuple[bool, str]:
 
 
 def _judged(found: Findings, cluster: Cluster, token: str) -> None:
+    say("waiting until both servers are listed")
+    _await_servers(cluster)
     say("mcpctl test mcp")
     flags = ["--volume", f"{token}:/run/secrets/mcp-smoke-test:ro"]
     url = f"http://{cluster.gateway}/mcp"
     command = ["mcpctl", "test", "mcp", url, "--token-file", "/run/secrets/mcp-smoke-test/token", "-o", "json"]
     done = cluster.podman.once(*command, flags=flags)
     try:
-        counts = json.loads(done.stdout)["counts"]
+        report = json.loads(done.stdout)
     except ValueError:
-        counts = {"said": (done.stdout + done.stderr)[-500:]}
+        report = {"counts": {"fail": (done.stdout + done.stderr)[-500:]}, "checks": []}
+    counts = report["counts"]
     seen = f"exit {done.returncode}: " + ", ".join(f"{number} {level}" for level, number in counts.items())
+    seen += "".join(f"; {one['id']}: {one['said']}" for one in report["checks"] if one["level"] == "fail")
     found.add(
         "`mcpctl test mcp` from the image, against the running gateway", done.returncode == 0 and not counts["fail"], seen
     )
+
+
+def _await_servers(cluster: Cluster) -> None:
+    """Go on once the tools of every server are listed: the first list does not wait long for one that is starting.
+
+    Raises:
+        Failed: they are not within a minute.
+    """
+    about = {"protocolVersion": "2026-07-28", "clientCapabilities": {}, "clientInfo": {"name": "trial", "version": "1"}}
+    meta = {f"io.modelcontextprotocol/{member}": value for member, value in about.items()}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
+    headers = {
+        "Authorization": f"Bearer {cluster.values['mcp-smoke-test/token']}",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "tools/list",
+    }
+    until, seen = perf_counter() + 60, ""
+    while perf_counter() < until:
+        seen = httpx2.post(f"http://{cluster.gateway}/mcp", json=body, headers=headers, trust_env=False, timeout=20).text
+        if all(f'"{name}__' in seen for name in SERVERS):
+            return
+        sleep(0.5)
+    raise Failed(f"not every server is listed: {seen[:1000]}")
 
 
 def _over_pipes(found: Findings, cluster: Cluster) -> None:

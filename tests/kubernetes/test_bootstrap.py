@@ -15,7 +15,6 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks.installation import free_address
 from mcpctl.services.keyring import parse_keys
 from tests.cli.conftest import Mcpctl
 from tests.endpoint_test.test_certificates import certificate
@@ -23,6 +22,7 @@ from tests.kubernetes.api_server import Cluster
 from tests.kubernetes.conftest import GATEWAY_USER, Job, command
 from tests.kubernetes.rendering import one, overlay
 from tests.serving import made
+from tests.test_examples import free_port
 
 EVERY_SECRET = re.compile(r"mcpctl_(?:pat|ses)_[0-9A-Za-z]{43}")
 
@@ -37,7 +37,7 @@ def test_from_nothing_each_waits_for_its_secret_and_in_the_end_a_gateway_is_serv
     """A control plane that starts as a pod does, once what it mounts is there; an account that may what the manifests say."""
     rules = one(overlay("production"), "Role", "mcpctl-bootstrap")["rules"]
     cluster.may = {(verb, name) for rule in rules for verb in rule["verbs"] for name in rule.get("resourceNames", ["*"])}
-    address, mount, log = free_address(), tmp_path / "mount", tmp_path / "log"
+    address, mount, log = f"127.0.0.1:{free_port()}", tmp_path / "mount", tmp_path / "log"
     started: list[subprocess.Popen[bytes]] = []
 
     def kubelet() -> None:
@@ -296,6 +296,6 @@ def test_outside_a_cluster_it_says_where_it_belongs(mcpctl: Mcpctl, monkeypatch:
 def test_a_control_plane_that_does_not_come_is_waited_for_and_then_named(
     cluster: Cluster, account: Path, mcpctl: Mcpctl
 ) -> None:
-    ran = mcpctl(*command(cluster, account, f"http://{free_address()}"), "--wait", "1")
+    ran = mcpctl(*command(cluster, account, f"http://127.0.0.1:{free_port()}"), "--wait", "1")
     assert 4 == ran.code
     assert "was not ready within 1 s" in ran.err

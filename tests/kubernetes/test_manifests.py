@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,12 +15,14 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from mcpctl.server import settings as server_settings
+from mcplocal import settings as gateway_settings
 from tests.kubernetes import reach
 from tests.kubernetes.reach import End
 from tests.kubernetes.rendering import MANIFESTS, OVERLAYS, ROOT, Document, containers, one, overlay, render
 from tests.kubernetes.rules import RULES
 
-CLUSTERS = ("1.31", "1.37")
+CLUSTERS = ("1.30", "1.37")
 """The oldest and the newest version that the manifests are for."""
 
 
@@ -83,6 +87,36 @@ def test_the_host_is_one_setting_and_all_that_knows_it_follows(name: str, host: 
         assert [*environment].index("MCP_HOST") < [*environment].index("MCPLOCAL_PUBLIC_URL")
 
 
+def environment_of(documents: list[Document], name: str) -> dict[str, str]:
+    """The variables of a Deployment's container as its cluster sets them."""
+    settings = one(documents, "ConfigMap", "mcp-settings")["data"]
+    found: dict[str, str] = {}
+    for variable in one(documents, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]["env"]:
+        source = variable.get("valueFrom", {})
+        value = settings[source["configMapKeyRef"]["key"]] if "configMapKeyRef" in source else variable.get("value", "mcpctl")
+        found[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda match: found[match[1]], value)
+    return found
+
+
+def test_both_programs_take_the_settings_that_they_are_given(
+    documents: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("MCPCTL_", "MCPLOCAL_"))]:
+        monkeypatch.delenv(name)
+    (tmp_path / "value").write_text("a value of its own")
+    for deployment in ("mcpctl", "mcp"):
+        for name, value in environment_of(documents, deployment).items():
+            monkeypatch.setenv(name, str(tmp_path / "value") if value.startswith("/run/secrets/") else value)
+    assert ("0.0.0.0", 9470) == server_settings.load({}).metrics_address
+    gateway, host = gateway_settings.load(), one(documents, "Ingress", "mcp")["spec"]["rules"][0]["host"]
+    assert (f"https://{host}", "http://mcpctl:8470", ()) == (
+        gateway.public_url,
+        gateway.control_plane,
+        gateway.upstream_networks,
+    )
+    assert {host, "mcp", "mcp.mcpctl.svc", "mcp.mcpctl.svc.cluster.local"} <= set(gateway.allowed_hosts)
+
+
 def test_agents_find_a_service_called_mcp_through_the_ingress_and_stay_with_one_gateway(documents: list[Document]) -> None:
     service, ingress = one(documents, "Service", "mcp"), one(documents, "Ingress", "mcp")
     backends = {path["path"]: path["backend"]["service"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]}
@@ -116,6 +150,36 @@ def test_production_has_several_of_each_on_postgresql_and_one_at_a_time_is_excha
     )
 
 
+INTERNET, METADATA, PRIVATE = End(address="203.0.113.7"), End(address="169.254.169.254"), End(address="10.1.2.3")
+COMPONENTS = (
+    ("external-database", True, "StatefulSet", "postgresql"),
+    ("cache-per-pod", False, "PersistentVolumeClaim", "mcp-cache"),
+)
+
+
+@pytest.mark.parametrize(("component", "instead", "kind", "name"), COMPONENTS)
+def test_another_database_and_another_cache_are_one_line(
+    component: str, instead: bool, kind: str, name: str, tmp_path: Path
+) -> None:
+    where = tmp_path / "k8s"
+    shutil.copytree(MANIFESTS, where)
+    file = where / "overlays" / "production" / "kustomization.yaml"
+    line = "  - ../../components/postgresql\n"
+    text = file.read_text()
+    assert 1 == text.count(line)
+    added = f"  - ../../components/{component}\n"
+    file.write_text(text.replace(line, added if instead else line + added))
+    documents = render(where / "overlays" / "production")
+    for document in documents:
+        kubernetes_validate.validate(document, CLUSTERS[0], strict=True)
+    for rule in RULES.values():
+        assert [] == list(rule(documents))
+    assert [] == [document for document in documents if (document["kind"], document["metadata"]["name"]) == (kind, name)]
+    control_plane = End("mcpctl", {"app.kubernetes.io/name": "mcpctl"})
+    assert instead == reach.reaches(documents, control_plane, PRIVATE, 5432)
+    assert (not instead) == ("--database" in str(one(documents, "Job", "mcpctl-bootstrap")))
+
+
 def test_two_processes_never_have_one_sqlite_file() -> None:
     spec = one(overlay("dev"), "Deployment", "mcpctl")["spec"]
     assert (1, {"type": "Recreate"}) == (spec["replicas"], spec["strategy"])
@@ -134,7 +198,6 @@ def test_a_pod_has_time_to_drain(documents: list[Document]) -> None:
         assert spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] + 10 < spec["terminationGracePeriodSeconds"]
 
 
-INTERNET, METADATA, PRIVATE = End(address="203.0.113.7"), End(address="169.254.169.254"), End(address="10.1.2.3")
 REACHES = (
     ("mcp", "mcpctl", 8470, True),
     ("mcp", "mcpctl", 9470, False),
