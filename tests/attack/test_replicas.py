@@ -169,6 +169,10 @@ def test_guesses_at_one_replica_slow_down_those_at_another(pair: Pair) -> None:
 
 
 def test_nothing_that_is_said_on_the_channels_ends_the_following_of_revisions(pair: Pair) -> None:
+    def fail(said: str) -> None:
+        raise ValueError(said)
+
+    pair.other.control.feed.hear(CHANNEL, fail)  # what nobody has thought of
     for said in ("", " ", "x", "x y", "x " + "y " * 2000):
         for channel in (revisions.CHANNEL, CHANNEL):
             pair.one.control.database.tell_others(channel, said)
