@@ -116,6 +116,13 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.begun.set()
 
+    def hurry(self) -> None:
+        """Wait for no request any more. What is behind the front door is stopped in order all the same: events wait there."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -187,7 +194,7 @@ async def serve(
             gateway.drain()
             server.should_exit = True
             await hurry.wait()
-            server.force_exit = True
+            server.hurry()
 
     watcher = asyncio.create_task(watch())
     try:

@@ -12,7 +12,7 @@ from starlette.types import Receive
 from mcplocal import wire
 from mcplocal.event_stream import KEEP_ALIVE, write_event
 from mcplocal.protocol.envelope import Rejection, error_text
-from mcplocal.protocol.exchange import STREAM_HEADERS, Request, send_json
+from mcplocal.protocol.exchange import Request, send_json
 from mcplocal.protocol.legacy import CANCELLED
 from mcplocal.wire import Era
 
@@ -146,7 +146,7 @@ class Answering:
     async def _push(self, data: bytes) -> None:
         if not self._streaming:
             self._streaming = True
-            start = {"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS}
+            start = {"type": "http.response.start", "status": 200, "headers": self._request.stream_headers}
             await self._request.send(start)
         await self._request.send({"type": "http.response.body", "body": data, "more_body": True})
 

@@ -32,7 +32,6 @@ from mcplocal.protocol import exchange, modern
 from mcplocal.protocol.answering import Answering, gone, status_of
 from mcplocal.protocol.envelope import Incoming, Rejection, error_text, parse
 from mcplocal.protocol.exchange import (
-    STREAM_HEADERS,
     NoSession,
     Request,
     accepts,
@@ -224,7 +223,7 @@ class Endpoint:
         watcher = asyncio.create_task(gone(request.receive))
         watcher.add_done_callback(lambda _: listening.end())
         try:
-            await request.send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+            await request.send({"type": "http.response.start", "status": 200, "headers": request.stream_headers})
             await _push(request, first)
             await listening.run()
             await request.send({"type": "http.response.body", "body": last, "more_body": False})

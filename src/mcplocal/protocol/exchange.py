@@ -61,6 +61,11 @@ class Request:
         identity = request_ids.begin(_one(headers, "x-request-id"), _one(headers, "traceparent"))
         return cls(scope, receive, send, headers, identity, client[0] if client else "unknown")
 
+    @property
+    def stream_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of an event stream that answers it."""
+        return [*STREAM_HEADERS, (b"x-request-id", self.id.encode())]
+
     def one(self, name: str) -> str | None:
         """The value of a header that stands once; ``None`` if it is absent or doubled."""
         return _one(self.headers, name)
@@ -202,7 +207,8 @@ async def send_problem(request: Request, problem: Problem, metadata: ResourceMet
 
 async def send_nothing(request: Request, status: int) -> None:
     """Answer without a body."""
-    await request.send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+    headers = [(b"content-length", b"0"), (b"x-request-id", request.id.encode())]
+    await request.send({"type": "http.response.start", "status": status, "headers": headers})
     await request.send({"type": "http.response.body", "body": b""})
 
 
