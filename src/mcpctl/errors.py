@@ -8,7 +8,8 @@ sees. The sentence in ``detail`` is for a person and says what to do.
 
     Problem
     ├── InvalidInput ─┬─ MalformedRequest · MalformedBody · InvalidName · InvalidBinding · InvalidSetting
-    │                 └─ InvalidPolicy · InvalidTable · TooLarge · UnsupportedMedia · NotAcceptable
+    │                 ├─ InvalidPolicy · InvalidTable · TooLarge · HeadTooLarge · UnsupportedMedia
+    │                 └─ NotAcceptable · TooSlow
     ├── Unauthenticated ── MissingCredential · InvalidCredential · WrongPassword
     ├── Forbidden ──────── CeilingExceeded · WrongOrigin
     ├── NotFound ───────── MethodNotAllowed · WrongHost
@@ -145,6 +146,22 @@ class TooLarge(InvalidInput):
     code = "too_large"
     title = "The body is too large"
     status = 413
+
+
+class HeadTooLarge(InvalidInput):
+    """The line and headers of the request are larger than 64 KiB."""
+
+    code = "head_too_large"
+    title = "The head of the request is too large"
+    status = 431
+
+
+class TooSlow(InvalidInput):
+    """The request did not come to its end in time."""
+
+    code = "too_slow"
+    title = "The request took too long to arrive"
+    status = 408
 
 
 class UnsupportedMedia(InvalidInput):

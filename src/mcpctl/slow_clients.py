@@ -6,14 +6,15 @@ A request that comes whole, as nearly all do, costs nothing more: no timer is se
 from __future__ import annotations
 
 import asyncio
+import json
+from http import HTTPStatus
 from typing import Any, Final, cast
 
+from mcpctl.errors import HeadTooLarge, Problem, TooSlow
 from mcpctl.http_protocol import HttpProtocol
 
 LARGEST_HEAD: Final = 64 << 10
 """Bytes of request line and headers."""
-
-_REFUSAL: Final = "HTTP/1.1 {}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class PatientProtocol(HttpProtocol):
@@ -51,7 +52,7 @@ class PatientProtocol(HttpProtocol):
         if self._in_head:
             self._head_size += len(data)
             if self._head_size > LARGEST_HEAD:
-                self._refuse("431 Request Header Fields Too Large")
+                self._refuse(HeadTooLarge(f"the line and headers of the request are larger than {LARGEST_HEAD} bytes"))
                 return
         if self._reading is None:
             self._reading = self.loop.call_later(self.patience, self._give_up_reading)
@@ -113,12 +114,17 @@ class PatientProtocol(HttpProtocol):
 
     def _give_up_reading(self) -> None:
         self._reading = None
-        self._refuse("408 Request Timeout")
+        self._refuse(TooSlow(f"the request did not come to its end within {self.patience:g} s"))
 
-    def _refuse(self, status: str) -> None:
+    def _refuse(self, problem: Problem) -> None:
         """Close; with a word about why, unless something is being said already."""
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            self.transport.write(_REFUSAL.format(status).encode())
+            body = json.dumps(problem.as_json()).encode()
+            head = (
+                f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\nContent-Type: application/problem+json\r\n"
+                f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
         self._in_request = False
         self.transport.close()
 

@@ -105,6 +105,13 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.begun.set()
 
+    def hurry(self) -> None:
+        """Wait for no request any more. What is behind the front door is stopped in order all the same: events wait there."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -190,7 +197,7 @@ async def serve(
                     each.should_exit = True
                 await hurry.wait()
                 for each in servers:
-                    each.force_exit = True
+                    each.hurry()
 
         watcher = asyncio.create_task(watch())
         try:

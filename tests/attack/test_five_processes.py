@@ -268,7 +268,8 @@ class Client:
     """A client of the handshake's era that does as the protocol says: at 404 it initializes anew."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint, self.session, self.handshakes = endpoint, {}, 0
+        self.endpoint, self.handshakes = endpoint, 0
+        self.session: dict[str, str] = {}
 
     def call(self) -> bool:
         """One call; whether it was answered."""
@@ -289,10 +290,8 @@ def test_two_gateways_behind_one_address_serve_sessions_as_long_as_each_client_c
     """Balanced by a hash of Authorization: who comes to the other one, as its own is gone, is told so and initializes anew."""
     bindings = [f"role:run,resource:servers,name:{server}" for server in ("up", "ask", "late")]
     bearers = [five.token(f"client-{number}", "p", *bindings)["token"] for number in range(10)]
-    with (
-        nginx.before([five.ports[name] for name in GATEWAYS], five.directory) as address,
-        httpx2.Client(timeout=20, trust_env=False) as http,
-    ):
+    ports = [five.ports[name] for name in GATEWAYS]
+    with nginx.before(ports, five.directory) as address, httpx2.Client(timeout=20, trust_env=False) as http:
         until(lambda: _answers(http, address), 10, "nginx")
         clients = [Client(Endpoint(http, f"{address}/mcp", bearer)) for bearer in bearers]
         before = [five.scrape(name).value("mcplocal_sessions") for name in GATEWAYS]
@@ -311,9 +310,12 @@ def test_two_gateways_behind_one_address_serve_sessions_as_long_as_each_client_c
         handshakes = [client.handshakes for client in clients]
         assert opened[0] == sum(handshakes) - 10, "those of the one that is gone have initialized anew, and no others"
         five.start(GATEWAYS[0])
-        until(
-            lambda: all([client.call() for client in clients]) and _sessions(five, GATEWAYS[0]) >= opened[0], 20, "the way back"
-        )
+
+        def everybody() -> bool:
+            answered = [client.call() for client in clients]
+            return all(answered) and _sessions(five, GATEWAYS[0]) >= opened[0]
+
+        until(everybody, 20, "the way back")
         assert opened[0] == sum(client.handshakes for client in clients) - sum(handshakes)
 
 
@@ -339,10 +341,8 @@ def _changes_are_told_on_the_stream(five: Cluster, clients: list[Client]) -> Non
 
     def listen(client: Client) -> None:
         headers = {"Authorization": f"Bearer {client.endpoint.bearer}", "Accept": "text/event-stream", **client.session}
-        with (
-            httpx2.Client(timeout=20, trust_env=False) as http,
-            http.stream("GET", client.endpoint.url, headers=headers) as answer,
-        ):
+        own = client.endpoint.url
+        with httpx2.Client(timeout=20, trust_env=False) as http, http.stream("GET", own, headers=headers) as answer:
             opened.wait(20)
             heard.append(next(line for line in answer.iter_lines() if "list_changed" in line))
 

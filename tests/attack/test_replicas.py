@@ -168,7 +168,12 @@ def test_guesses_at_one_replica_slow_down_those_at_another(pair: Pair) -> None:
         assert 0.0 == replica.control.failed_logins.wait("account:another")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the last line says so
 def test_nothing_that_is_said_on_the_channels_ends_the_following_of_revisions(pair: Pair) -> None:
+    def fail(said: str) -> None:
+        raise ValueError(said)
+
+    pair.other.control.feed.hear(CHANNEL, fail)  # what nobody has thought of
     for said in ("", " ", "x", "x y", "x " + "y " * 2000):
         for channel in (revisions.CHANNEL, CHANNEL):
             pair.one.control.database.tell_others(channel, said)
@@ -176,6 +181,9 @@ def test_nothing_that_is_said_on_the_channels_ends_the_following_of_revisions(pa
     assert soon(lambda: ask(pair.other, bearer, path="/auth/whoami").status_code == 200)
     pair.one.call("PATCH", "/users/heard", pair.admin, {"disabled": True})
     assert soon(lambda: ask(pair.other, bearer, path="/auth/whoami").status_code == 401)
+    following = pair.other.control.feed._thread
+    assert following is not None
+    assert following.is_alive()
 
 
 def test_what_is_told_of_a_failure_does_not_show_what_was_typed() -> None:

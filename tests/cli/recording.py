@@ -28,6 +28,7 @@ class Asked:
     query: dict[str, str]
     bearer: str | None
     body: Any
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Recording:
         path = scope["raw_path"].decode()
         is_form = request.headers.get("content-type") == "application/x-www-form-urlencoded"
         body = raw.decode() if is_form else json.loads(raw) if raw else None
-        asked = Asked(request.method, path, dict(request.query_params), bearer, body)
+        asked = Asked(request.method, path, dict(request.query_params), bearer, body, dict(request.headers))
         self.asked.append(asked)
         if self.slow:
             await asyncio.sleep(self.slow)

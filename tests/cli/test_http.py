@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from mcpctl import errors
 from mcpctl.client.http import ControlPlane, path_of
@@ -90,6 +90,17 @@ def test_a_strange_problem_document_is_still_an_error(body: dict[str, object], r
     recording.say(Response(json.dumps(body), 403, media_type="application/problem+json"))
     with plane(recording) as asking, pytest.raises(errors.Forbidden):
         asking.get("/api/v1/x")
+
+
+def test_what_was_written_is_insisted_on_in_whatever_is_asked_next(recording: Recording) -> None:
+    """Behind one address there may be several replicas."""
+    made = [JSONResponse({}, headers={"Mcpctl-Revision": said}) for said in ("7", "12", "9", "x", "9" * 19)]
+    recording.say(JSONResponse({}), *made, JSONResponse({}))
+    with plane(recording) as asking:
+        for _ in range(7):
+            asking.post("/api/v1/x", {})
+    said = [asked.headers.get("mcpctl-min-revision") for asked in recording.asked]
+    assert [None, None, "7", "12", "12", "12", "12"] == said
 
 
 def test_success_that_is_not_json_is_no_success(recording: Recording) -> None:

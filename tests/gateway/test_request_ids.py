@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mcpctl import request_ids
-from tests.gateway.conftest import World
+from tests.gateway.conftest import META, World
+from tests.gateway.test_legacy_wire import open_session
 from tests.gateway.test_story import until
 from tests.gateway.test_upstreams import one, result
 from tests.gateway.upstreams import Upstream
@@ -65,3 +66,14 @@ def test_what_the_gateway_asks_of_the_control_plane_has_it(world: World, upstrea
         patch.setattr(request_ids, "begin", note)
         endpoint.modern("tools/list", X_Request_Id="first-of-all")
     assert 3 <= heard.count("first-of-all"), "its own, introspection and slices"
+
+
+def test_a_stream_and_an_answer_without_a_body_have_it_too(world: World) -> None:
+    upstream = world.upstream(as_stream=2)
+    endpoint, name = one(world, upstream)
+    params = {"name": name, "arguments": {}, "_meta": {**META, "progressToken": 1}}
+    answer = endpoint.modern("tools/call", params, X_Request_Id="streamed")
+    assert ("text/event-stream", "streamed") == (answer.headers["content-type"], answer.headers["x-request-id"])
+    headers = {**open_session(endpoint), "X-Request-Id": "told"}
+    told = endpoint.post({"jsonrpc": "2.0", "method": "notifications/initialized"}, headers)
+    assert (202, "told") == (told.status_code, told.headers["x-request-id"])

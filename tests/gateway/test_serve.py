@@ -7,12 +7,14 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 
 import httpx2
 
-from tests.gateway.conftest import Endpoint, World
+from tests.gateway.conftest import JSON_HEADERS, Endpoint, World
 from tests.gateway.processes import children_of, is_alive
 from tests.gateway.test_bridge import COMMAND
+from tests.gateway.test_legacy_wire import open_session, request
 from tests.gateway.test_story import NOTES, until
 from tests.gateway.test_upstreams import result
 
@@ -60,6 +62,49 @@ def test_it_serves_drains_and_exits_with_zero(world: World) -> None:
             drained.join(5)
         finally:
             process.kill()
+
+
+def test_a_second_signal_waits_for_nothing_and_loses_no_event(world: World) -> None:
+    project = world.project(slow=world.upstream(drip=0.05))
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MCPLOCAL_")}
+    environ |= {
+        "MCPLOCAL_CONTROL_PLANE": world.control.address,
+        "MCPLOCAL_CREDENTIAL_FILE": str(world.credential),
+        "MCPLOCAL_UPSTREAM_NETWORKS": "127.0.0.0/8",
+        "MCPLOCAL_STATE_DIR": str(world.tmp_path / "state"),
+        "MCPLOCAL_DRAIN_DELAY": "60s",
+    }
+    command = [*COMMAND, "serve", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ) as process:
+        try:
+            assert process.stderr is not None
+            line = next(line for line in process.stderr if line.startswith("mcplocal serves "))
+            drained = threading.Thread(target=process.stderr.read)
+            drained.start()
+            with httpx2.Client(timeout=20, trust_env=False) as http:
+                endpoint = Endpoint(http, line.split()[-1], project.token()["token"])
+                headers = {**JSON_HEADERS, "Authorization": f"Bearer {endpoint.bearer}", **open_session(endpoint)}
+                params = {"name": f"{project.servers[0]}__echo", "arguments": {}, "_meta": {"progressToken": 1}}
+                body = request("tools/call", params)
+                with http.stream("POST", endpoint.url, json=body, headers=headers) as answer:
+                    lines = answer.iter_lines()
+                    next(lines)
+                    process.send_signal(signal.SIGTERM)
+                    next(lines)
+                    process.send_signal(signal.SIGTERM)
+                    with suppress(httpx2.TransportError):
+                        for _ in lines:
+                            pass
+            assert process.wait(8) == 0
+            drained.join(5)
+        finally:
+            process.kill()
+
+    def audited() -> list[str]:
+        rows = world.control.admin.get(f"/audit?project={project.name}&limit=50").json()["items"]
+        return [row["outcome"] for row in rows if row["action"] == "tools/call"]
+
+    until(lambda: audited() == ["cancelled"], 5)
 
 
 def test_without_a_credential_it_says_what_is_missing() -> None:

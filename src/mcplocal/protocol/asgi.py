@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import Receive, Scope, Send
 
-from mcplocal.protocol.exchange import STREAM_HEAD, Request, by_name
+from mcplocal.protocol.exchange import Request, by_name
 
 
 class AsgiRequest(Request):
@@ -50,7 +50,7 @@ class AsgiRequest(Request):
 
     async def begin_stream(self) -> None:
         """See ``Request``."""
-        await self._send({"type": "http.response.start", "status": 200, "headers": _pairs(STREAM_HEAD)})
+        await self._send({"type": "http.response.start", "status": 200, "headers": _pairs(self.stream_head)})
 
     async def push(self, data: bytes) -> None:
         """See ``Request``."""

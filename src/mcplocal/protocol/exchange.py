@@ -31,7 +31,7 @@ from mcplocal.protocol.resource_metadata import ResourceMetadata
 _COMMON: Final = b"cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: "
 _JSON_HEAD: Final = b"content-type: application/json\r\n" + _COMMON
 _PROBLEM_HEAD: Final = b"content-type: application/problem+json\r\n" + _COMMON
-STREAM_HEAD: Final = b"content-type: %b\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n" % MEDIA_TYPE.encode()
+_STREAM_HEAD: Final = b"content-type: %b\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n" % MEDIA_TYPE.encode()
 
 
 class Request(ABC):
@@ -61,6 +61,11 @@ class Request(ABC):
     def begin(self) -> None:
         """It is being answered, in this task."""
         self.id = request_ids.begin(self.one("x-request-id"), self.one("traceparent"))
+
+    @property
+    def stream_head(self) -> bytes:
+        """The header lines of an event stream that answers it."""
+        return b"%bx-request-id: %b\r\n" % (_STREAM_HEAD, self.id.encode())
 
     def one(self, name: str) -> str | None:
         """The value of a header that stands once; ``None`` if it is absent or doubled."""
@@ -226,7 +231,8 @@ async def send_problem(request: Request, problem: Problem, metadata: ResourceMet
 
 async def send_nothing(request: Request, status: int) -> None:
     """Answer without a body."""
-    await request.respond(status, b"", b"")
+    head = b"x-request-id: %b\r\n" % request.id.encode()
+    await request.respond(status, head, b"")
 
 
 def _lines(headers: Mapping[str, str]) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from mcpctl import slow_clients
-from mcplocal.protocol.exchange import STREAM_HEAD, Request, by_name
+from mcplocal.protocol.exchange import Request, by_name
 from mcplocal.protocol.modern import Headers
 
 AT_ONCE: Final = 16 << 10
@@ -130,7 +130,7 @@ class DirectRequest(Request):
         """See ``Request``."""
         self.response_started = True
         closing = b"" if self.keep_alive else CLOSING
-        await self._write(STATUS_LINE[200] + self._connection.common_head() + STREAM_HEAD + closing + CHUNKED + END)
+        await self._write(STATUS_LINE[200] + self._connection.common_head() + self.stream_head + closing + CHUNKED + END)
 
     async def push(self, data: bytes) -> None:
         """See ``Request``."""
