@@ -16,7 +16,7 @@ import structlog
 
 from mcplocal.upstream import listen_stream, session_stream
 from mcplocal.upstream.answers import Note, UpstreamFailed
-from mcplocal.upstream.session_stream import Source
+from mcplocal.upstream.source import Source
 from mcplocal.upstream.wishes import Wish, Wishes
 from mcplocal.wire import Era
 
