@@ -90,7 +90,7 @@ class Subscriptions:
             return Answer(Era.LEGACY, error=wish.refusal)
         if wish.failure is not None and not subscriber.is_patient:
             self.end(subscribed)
-            raise wish.failure
+            raise UpstreamFailed(wish.failure.detail, lasting=wish.failure.lasting)
         return Answer(Era.LEGACY, {})
 
     def end(self, subscribed: Subscribed) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from tests.gateway.conftest import META, Endpoint, World
 from tests.gateway.test_legacy_wire import open_session, request
 from tests.gateway.test_open_streams import messages
 from tests.gateway.upstreams import Upstream, resource, tool
+from tests.serving import Served
 
 CELLS = ["modern→modern", "modern→legacy", "legacy→modern", "legacy→legacy"]
 
@@ -97,13 +101,30 @@ class Cell:
         return self.ask("tools/call", name=f"{self.server}__echo", arguments={}, **more)
 
 
-@pytest.fixture(params=CELLS)
-def cell(world: World, request: pytest.FixtureRequest) -> Cell:
+@pytest.fixture(scope="module", params=CELLS)
+def whole_cell(
+    gateway_control_plane: Served,
+    gateway_credential: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Cell]:
     client, _, server = request.param.partition("→")
-    odd = tool("odd", outputSchema={"type": "array", "items": {}})
-    upstream = world.upstream(era=server, tools=[tool("echo"), odd], resources=[resource("a:1")])
-    project = world.project(up=upstream)
-    return Cell(client, upstream, world.gateway().as_(project.token()["token"]), project.servers[0])
+    with ExitStack() as stack:
+        world = World(gateway_control_plane, gateway_credential, tmp_path_factory.mktemp("cell"), stack)
+        odd = tool("odd", outputSchema={"type": "array", "items": {}})
+        upstream = world.upstream(era=server, tools=[tool("echo"), odd], resources=[resource("a:1")])
+        project = world.project(up=upstream)
+        yield Cell(client, upstream, world.gateway().as_(project.token()["token"]), project.servers[0])
+
+
+@pytest.fixture
+def cell(whole_cell: Cell) -> Cell:
+    """The cell, its server without what the test before has told it."""
+    untouched = Upstream()
+    for name in ("answer", "answers", "call_error", "as_stream"):
+        setattr(whole_cell.upstream, name, getattr(untouched, name))
+    whole_cell.upstream.seen = [one for one in whole_cell.upstream.seen if one.body.get("method") != "tools/call"]
+    return whole_cell
 
 
 def test_a_result_passes_with_the_members_of_the_clients_era(cell: Cell) -> None:

@@ -16,7 +16,7 @@ import structlog
 
 from mcplocal.upstream import listen_stream, session_stream
 from mcplocal.upstream.answers import Note, UpstreamFailed
-from mcplocal.upstream.session_stream import Source
+from mcplocal.upstream.source import Source
 from mcplocal.upstream.wishes import Wish, Wishes
 from mcplocal.wire import Era
 
@@ -25,10 +25,16 @@ _CHANCE = Random()  # noqa: S311 - spreads attempts; nothing secret comes of it
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
-"""Seconds between two attempts: doubled with each that fails, and back to the first after one that lasted this long."""
+"""Seconds between two attempts, doubled with each that fails."""
+
+STEADY: Final = 5.0
+"""Seconds after which an attempt has not failed: the next begins as if it were the first."""
 
 LASTING_PAUSE: Final = 300.0
 """Seconds after a failure that somebody has to mend."""
+
+_RENEWED: Final = UpstreamFailed("what was settled with it is so no more")
+"""Its session or era is another one, or its process. That is no failure to hear it, and is made good for at once."""
 
 
 class Hearing:
@@ -94,9 +100,9 @@ class Hearing:
             if not self._wishes.anything():
                 return
             self.begun.set()
-            failures = 0 if monotonic() - begun > LONGEST_PAUSE else failures
+            failures = 0 if monotonic() - begun > STEADY else failures
             pause = LASTING_PAUSE if failure.lasting else min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 16))
-            failures += 1
+            failures += failure is not _RENEWED
             log.info("an upstream is not heard", server=self._server, why=failure.detail, again_in=round(pause, 1))
             if failures == 2:  # that a stream ends now and then is nothing to speak of
                 self._note("gateway", f"is not heard: {failure.detail}")
@@ -116,7 +122,7 @@ class Hearing:
         except Exception as error:
             log.exception("an upstream could not be listened to", server=self._server)
             return UpstreamFailed(f"what it says could not be read: {type(error).__name__}")
-        return UpstreamFailed("what was settled with it is so no more")
+        return _RENEWED
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than it takes until something more is wanted; and that not all the time."""

@@ -16,7 +16,7 @@ from mcplocal import wire
 from mcplocal.json_text import Members, write
 from mcplocal.upstream.answers import Answer, UpstreamFailed
 from mcplocal.upstream.era import Call
-from mcplocal.upstream.session_stream import Source
+from mcplocal.upstream.source import Source, first
 from mcplocal.upstream.wishes import NOT_TOLD, Wishes
 
 SETTLE: Final = 0.05
@@ -86,7 +86,7 @@ async def listen(source: Source, wishes: Wishes, begun: Callable[[], None]) -> N
             if current.answer is None:
                 await wishes.changed.wait()
             else:
-                await _first(current.answer, wishes.changed)
+                await first(current.answer, wishes.changed)
                 if current.answer.done():
                     current.answer.result()
                     raise UpstreamFailed("it ended what it tells unasked")
@@ -112,7 +112,7 @@ async def _begun(source: Source, wanted: _Listening) -> _Listening:
     call = Call(wire.LISTEN, {"notifications": write(wanted.filter)}, notify=wanted.hear, held=True)
     wanted.answer = asyncio.create_task(source.request(call))
     try:
-        await _first(wanted.answer, wanted.acknowledged, ACKNOWLEDGED_WITHIN)
+        await first(wanted.answer, wanted.acknowledged, ACKNOWLEDGED_WITHIN)
         if wanted.acknowledged.is_set():
             return wanted
         if not wanted.answer.done():
@@ -140,11 +140,3 @@ def _settle(wishes: Wishes, current: _Listening, before: _Listening | None) -> N
     current.uris = frozenset(uri for uri in current.uris if current.honours(uri))
     if current.lists and (before is None or before.lists != current.lists):
         wishes.missed_lists()
-
-
-async def _first(answer: asyncio.Future[Answer], event: asyncio.Event, within: float | None = None) -> None:
-    waiting = asyncio.ensure_future(event.wait())
-    try:
-        await asyncio.wait((answer, waiting), timeout=within, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()

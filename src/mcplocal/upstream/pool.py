@@ -23,13 +23,14 @@ from mcplocal.upstream.http import HttpConnection
 from mcplocal.upstream.http_client import HttpClient
 from mcplocal.upstream.network_guard import NetworkGuard
 from mcplocal.upstream.reaper import Reaper
+from mcplocal.upstream.source import Source
 from mcplocal.upstream.stdio import StdioConnection
 from mcplocal.upstream.stdio_guard import StdioGuard
 from mcplocal.upstream.wishes import Wishes
 from mcplocal.wire import Era
 
 
-class Connection(Protocol):
+class Connection(Source, Protocol):
     """What both transports offer.
 
     Attributes:
@@ -48,23 +49,6 @@ class Connection(Protocol):
     @property
     def is_ready(self) -> bool:
         """Whether ``ready`` has nothing to wait for."""
-
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """What the server says it has, ``tools`` and so on; nothing before ``ready``."""
-
-    async def ready(self) -> Era:
-        """Connect and shake hands, if that has not been done."""
-
-    @property
-    def settled(self) -> object | None:
-        """Stands for what was settled with the server: another one after each handshake or start."""
-
-    async def request(self, call: Call) -> Answer:
-        """The answer to one request."""
-
-    async def hear(self, streams: bool, opened: Callable[[], None]) -> None:
-        """Let the server say what it will, on a stream of its own if ``streams``, until what was settled is so no more."""
 
     async def close(self) -> None:
         """End it."""

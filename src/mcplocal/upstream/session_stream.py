@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from mcplocal import wire
 from mcplocal.json_text import write
-from mcplocal.upstream.answers import Answer
 from mcplocal.upstream.era import Call
+from mcplocal.upstream.source import Source, first
 from mcplocal.upstream.wishes import NOT_TOLD, Wish, Wishes
-from mcplocal.wire import Era
 
 OPENS_WITHIN: Final = 1.0
 """Seconds the stream is waited for before anything is subscribed to. Some servers begin it only with its first message."""
@@ -24,27 +23,6 @@ AT_ONCE: Final = 8
 
 ASKED_WITHIN: Final = 30.0
 """Seconds that a server has to answer one of them."""
-
-
-class Source(Protocol):
-    """A connection that can be listened to; both transports are one."""
-
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """What the server says it has, and of that what is true."""
-
-    @property
-    def settled(self) -> object | None:
-        """Stands for what was settled with the server: another one after each handshake or start."""
-
-    async def ready(self) -> Era:
-        """Connect and shake hands, if that has not been done."""
-
-    async def request(self, call: Call) -> Answer:
-        """The answer to one request."""
-
-    async def hear(self, streams: bool, opened: Callable[[], None]) -> None:
-        """Let the server say what it will, on a stream of its own if ``streams``, until what was settled is so no more."""
 
 
 async def listen(source: Source, wishes: Wishes, begun: Callable[[], None]) -> None:
@@ -64,7 +42,7 @@ async def listen(source: Source, wishes: Wishes, begun: Callable[[], None]) -> N
         opened = asyncio.Event()
         holding = asyncio.ensure_future(source.hear(streams, opened.set))
         try:
-            await _first(holding, opened, OPENS_WITHIN)
+            await first(holding, opened, OPENS_WITHIN)
             while wishes.anything() and not holding.done() and _streams(source, wishes) is streams:
                 wishes.changed.clear()
                 if wishes.lists and not lists:
@@ -72,7 +50,7 @@ async def listen(source: Source, wishes: Wishes, begun: Callable[[], None]) -> N
                 lists = wishes.lists
                 await _adjust(source, wishes)
                 begun()
-                await _first(holding, wishes.changed)
+                await first(holding, wishes.changed)
             if holding.done():
                 holding.result()
                 return
@@ -80,14 +58,6 @@ async def listen(source: Source, wishes: Wishes, begun: Callable[[], None]) -> N
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
     await _adjust(source, wishes)
-
-
-async def _first(holding: asyncio.Future[None], event: asyncio.Event, within: float | None = None) -> None:
-    waiting = asyncio.ensure_future(event.wait())
-    try:
-        await asyncio.wait((holding, waiting), timeout=within, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
 
 
 def _streams(source: Source, wishes: Wishes) -> bool:
