@@ -13,6 +13,7 @@ from functools import partial
 from mcpctl.errors import InvalidSetting, MissingCredential, Problem
 from mcplocal import wire
 from mcplocal.client_side import ClientSide
+from mcplocal.gate import Caller
 from mcplocal.gateway import Gateway
 from mcplocal.protocol import modern
 from mcplocal.protocol.envelope import Incoming, Rejection
@@ -22,6 +23,7 @@ from mcplocal.protocol.methods import Circumstances, Methods
 from mcplocal.protocol.questions import Questions
 from mcplocal.protocol.stdio import Emit, Pipes
 from mcplocal.protocol.subscription import Subscription
+from mcplocal.router import Renew
 from mcplocal.settings import Settings
 from mcplocal.wire import Era
 
@@ -39,15 +41,19 @@ class LocalGateway:
         self._listening: asyncio.Task[None] | None = None
         self._client = ClientSide()
         self._questions = Questions()
+        self._heard: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve until the client closes its end; then the children end too."""
         async with self._gateway:
+            # Shaking hands needs no control plane, and a client that starts this waits for nothing else.
+            self._heard = asyncio.create_task(self._gateway.heard())
             try:
                 await self._pipes.run()
             finally:
-                if self._listening is not None:
-                    self._listening.cancel()
+                for task in (self._heard, self._listening):
+                    if task is not None:
+                        task.cancel()
 
     async def _answer(self, message: Incoming, _: bytes, emit: Emit) -> None:
         if message.kind == "notification":
@@ -62,10 +68,9 @@ class LocalGateway:
         elif message.method == "initialize":
             emit(initialized_text(message, settle_version(message)))
             self._client = client_of(message)
-            self._begin_listening(emit)
             return
         try:
-            caller, renew = await self._gateway.admit(self._bearer, self._project)
+            caller, renew = await self._admitted()
         except Problem as problem:
             raise Rejection(wire.INTERNAL_ERROR, f"{problem.title}: {problem.detail}") from None
         if message.is_enveloped and message.method == wire.LISTEN:
@@ -79,16 +84,23 @@ class LocalGateway:
             how.client = modern.client_of(message)
             emit(await self._methods.answer(message, how))
             return
+        if message.method != "ping":
+            self._begin_listening(emit)
         with self._questions.of_call(emit) as ask:
             how.era, how.client, how.ask = Era.LEGACY, self._client, ask
             emit(await self._methods.answer(message, how))
 
+    async def _admitted(self) -> tuple[Caller, Renew]:
+        if self._heard is not None:
+            await asyncio.shield(self._heard)
+        return await self._gateway.admit(self._bearer, self._project)
+
     def _begin_listening(self, emit: Emit) -> None:
-        """From its handshake on, the client hears when its list has changed."""
+        """Once it has asked for something, a client hears when its list has changed: who only shakes hands starts no server."""
 
         async def listen() -> None:
             with suppress(Problem):  # who may not be here now is told when it asks
-                caller, renew = await self._gateway.admit(self._bearer, self._project)
+                caller, renew = await self._admitted()
                 await Listening(self._gateway, caller, renew, partial(_tell, emit)).run()
 
         if self._listening is None or self._listening.done():
@@ -111,4 +123,4 @@ async def run(settings: Settings, bearer: str | None) -> None:
         raise MissingCredential("you are not logged in: run 'mcpctl login --server URL'")
     if settings.project is None:
         raise InvalidSetting("say which project's gateway this is to be: --project NAME, or MCPLOCAL_PROJECT")
-    await LocalGateway(Gateway(settings), bearer, settings.project).run()
+    await LocalGateway(Gateway(settings, waits=False), bearer, settings.project).run()
