@@ -169,6 +169,7 @@ class _HttpSseListener:
         self._token_file = TokenFile(settings.sse_token_file, "MCPLOCAL_SSE_TOKEN_FILE")
         self._token_file.read()  # what is wrong with it is said before anything is served
         host, port = host_and_port(settings.sse_listen) or ("", 0)
+        host = "127.0.0.1" if host.lower() == "localhost" else host  # whatever somebody made that name lead to
         self._socket = _listener(host, port, f"MCPLOCAL_SSE_LISTEN={settings.sse_listen}")
 
     @asynccontextmanager
