@@ -169,8 +169,8 @@ def _page(before: Look, turns: list[Turn], sessions: int, seconds: float, load_b
         "## Turn by turn",
         f"Beside the {before.memory / MEGABYTE:.1f} MB and {before.descriptors} descriptors that the gateway has once it has "
         f"answered one session's requests: what there is more with {sessions:,} sessions of one token, with a stream open in "
-        "each, and once each was ended with DELETE. Memory as the kernel tells it (VmRSS): what the first turn needed "
-        "stays with the allocator, which gives little of it back, and is what the next turns use.",
+        "each, and once each was ended with DELETE. Memory as the kernel tells it (VmRSS): what the first turn needed stays "
+        "with the allocator, which gives little of it back, and is what the next turns use.",
         table(("turn", "idle", "streaming", "ended"), rows),
     ]
     return "\n\n".join(parts) + "\n"

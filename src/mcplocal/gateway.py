@@ -41,13 +41,15 @@ class Gateway:
         draining: rung when streams without an end are to end, so that the rest can be answered in time.
     """
 
-    def __init__(self, settings: Settings, on_decision: OnDecision | None = None) -> None:
+    def __init__(self, settings: Settings, on_decision: OnDecision | None = None, *, waits: bool = True) -> None:
         """Put the parts together; nothing runs yet.
 
         Args:
             settings: the settings in force.
             on_decision: called with the audit event of every call, as it happens.
+            waits: whether starting waits a moment for the control plane; who does not want that waits for ``heard``.
         """
+        self._waits = waits
         self.settings = settings
         self.metrics = Metrics()
         self._leaving = False
@@ -88,11 +90,16 @@ class Gateway:
         self.audit.start()
         self.vigil.start()
         self.liveness.start()
+        if self._waits:
+            await self.heard()
+        return self
+
+    async def heard(self) -> None:
+        """Wait until the control plane is heard, but not for long."""
         try:
             await asyncio.wait_for(self.feed.first_heartbeat(), FIRST_HEARTBEAT)
         except TimeoutError:
             log.warning("the control plane does not answer yet; until it does, everything is refused")
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

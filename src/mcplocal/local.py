@@ -13,6 +13,7 @@ from functools import partial
 from mcpctl.errors import InvalidSetting, MissingCredential, Problem
 from mcplocal import wire
 from mcplocal.client_side import ClientSide
+from mcplocal.gate import Caller
 from mcplocal.gateway import Gateway
 from mcplocal.protocol import modern
 from mcplocal.protocol.envelope import Incoming, Rejection
@@ -24,6 +25,7 @@ from mcplocal.protocol.stdio import Emit, Pipes
 from mcplocal.protocol.subscription import Subscription
 from mcplocal.settings import Settings
 from mcplocal.subscriber import Subscriber
+from mcplocal.vigil import Renew
 from mcplocal.wire import Era
 
 
@@ -41,15 +43,19 @@ class LocalGateway:
         self._client = ClientSide()
         self._questions = Questions()
         self._subscriber = Subscriber()
+        self._heard: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve until the client closes its end; then the children end too."""
         async with self._gateway:
+            # Shaking hands needs no control plane, and a client that starts this waits for nothing else.
+            self._heard = asyncio.create_task(self._gateway.heard())
             try:
                 await self._pipes.run()
             finally:
-                if self._listening is not None:
-                    self._listening.cancel()
+                for task in (self._heard, self._listening):
+                    if task is not None:
+                        task.cancel()
 
     async def _answer(self, message: Incoming, _: bytes, emit: Emit) -> None:
         if message.kind == "notification":
@@ -63,11 +69,11 @@ class LocalGateway:
             modern.check_request(message, None)
         elif message.method == "initialize":
             version, self._client = settle_version(message), client_of(message)
-            emit(initialized_text(message, version, await self._gateway.router.tells_of_updates(self._project)))
-            self._begin_listening()
+            # Whether its servers tell of updates is not asked for now: a client that only shakes hands waits for nobody.
+            emit(initialized_text(message, version, tells_of_updates=True))
             return
         try:
-            caller, renew = await self._gateway.admit(self._bearer, self._project)
+            caller, renew = await self._admitted()
         except Problem as problem:
             raise Rejection(wire.INTERNAL_ERROR, f"{problem.title}: {problem.detail}") from None
         how = Circumstances(caller, renew, Era.MODERN, holder="stdio", emit=partial(emit), source="stdio")
@@ -78,6 +84,8 @@ class LocalGateway:
             else:
                 emit(await self._methods.answer(message, how))
             return
+        if message.method != "ping":
+            self._begin_listening()
         with self._questions.of_call(emit) as ask:
             how.era, how.client, how.ask, how.subscriber = Era.LEGACY, self._client, ask, self._subscriber
             emit(await self._methods.answer(message, how))
@@ -97,12 +105,20 @@ class LocalGateway:
         finally:
             gateway.subscriptions.close(subscriber)
 
+    async def _admitted(self) -> tuple[Caller, Renew]:
+        if self._heard is not None:
+            await asyncio.shield(self._heard)
+        return await self._gateway.admit(self._bearer, self._project)
+
     def _begin_listening(self) -> None:
-        """From its handshake on, the client hears when a list of it or a resource has changed."""
+        """Once it has asked for something, a client hears when a list of it or a resource has changed.
+
+        Who only shakes hands starts no server.
+        """
 
         async def listen() -> None:
             with suppress(Problem):  # who may not be here now is told when it asks
-                caller, renew = await self._gateway.admit(self._bearer, self._project)
+                caller, renew = await self._admitted()
                 await Listening(self._gateway, caller, renew, self._tell, self._subscriber).run(partial(self._tell, None))
 
         if self._listening is None or self._listening.done():
@@ -124,4 +140,4 @@ async def run(settings: Settings, bearer: str | None) -> None:
         raise MissingCredential("you are not logged in: run 'mcpctl login --server URL'")
     if settings.project is None:
         raise InvalidSetting("say which project's gateway this is to be: --project NAME, or MCPLOCAL_PROJECT")
-    await LocalGateway(Gateway(settings), bearer, settings.project).run()
+    await LocalGateway(Gateway(settings, waits=False), bearer, settings.project).run()

@@ -223,7 +223,9 @@ def _http_sse(gateway: Gateway, sockets: ExitStack) -> _Side | None:
     token_file = TokenFile(settings.sse_token_file, "MCPLOCAL_SSE_TOKEN_FILE")
     token_file.read()
     said = f"MCPLOCAL_SSE_LISTEN={settings.sse_listen}"
-    listener = sockets.enter_context(_listening(host_and_port(settings.sse_listen), said))
+    host, port = host_and_port(settings.sse_listen)
+    host = "127.0.0.1" if host.lower() == "localhost" else host  # whatever somebody made that name lead to
+    listener = sockets.enter_context(_listening((host, port), said))
     return _Side(HttpSse(gateway, settings.sse_listen, token_file), listener)
 
 

@@ -275,9 +275,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _sse_has_both_or_neither(self) -> Self:
         if (self.sse_listen is None) != (self.sse_token_file is None):
-            raise ValueError(
-                "MCPLOCAL_SSE_LISTEN and MCPLOCAL_SSE_TOKEN_FILE go together: the one says where, the other as which token"
-            )
+            missing = "LISTEN" if self.sse_listen is None else "TOKEN_FILE"
+            raise ValueError(f"MCPLOCAL_SSE_{missing} is not set: MCPLOCAL_SSE_LISTEN and MCPLOCAL_SSE_TOKEN_FILE go together")
         return self
 
     @property
@@ -320,13 +319,12 @@ def load(environ: Mapping[str, str] = os.environ, **flags: Any) -> Settings:
 
 def invalid(error: ValidationError) -> InvalidSetting:
     """Pydantic's findings in our words, by variable name."""
-    findings = [
-        FieldError(
-            PREFIX + str(found["loc"][0]).upper() if found["loc"] else found["msg"].removeprefix("Value error, ").split()[0],
-            found["msg"].removeprefix("Value error, "),
-        )
-        for found in error.errors(include_input=False, include_url=False)
-    ]
+    findings = []
+    for found in error.errors(include_input=False, include_url=False):
+        text = found["msg"].removeprefix("Value error, ")
+        # What is about more than one setting begins with the name of the one to change.
+        field, text = (PREFIX + str(found["loc"][0]).upper(), text) if found["loc"] else text.split(" ", 1)
+        findings.append(FieldError(field, text))
     return InvalidSetting("; ".join(f"{f.field}: {f.message}" for f in findings), errors=findings)
 
 

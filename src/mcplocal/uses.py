@@ -64,7 +64,7 @@ class Use:
         params: the other parameters as JSON text, to be passed on as they are.
         reference: of a completion, what it is about, all members.
         arguments: the parsed arguments of a tool.
-        meta: the ``_meta`` members to pass on.
+        meta: the ``_meta`` members to pass on, as JSON text.
         headers: the request's headers, all values by lower-case name; ``None`` where headers do not repeat arguments.
         notify: called with progress and log messages, if the client wants any.
         wants_progress: whether it asked for progress.
@@ -85,7 +85,7 @@ class Use:
     params: Mapping[str, str]
     reference: Mapping[str, Any] | None = None
     arguments: Any = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, Sequence[str]] | None = None
     notify: Notify | None = None
     wants_progress: bool = False

@@ -284,7 +284,7 @@ def test_any_other_request_means_the_same(
     both.agree(body, era, {"MCP-Protocol-Version": MODERN, "Mcp-Method": wrapped(method)})
 
 
-def _is_answered(found: dict[str, Any]) -> bool:
+def is_no_odd_notification(found: dict[str, Any]) -> bool:
     params = found.get("params")
     return "id" in found or not isinstance(params, dict) or "_meta" not in params
 
@@ -300,7 +300,7 @@ BROKEN: st.SearchStrategy[str] = st.one_of(
             "params": st.sampled_from([{}, [], "x", 5, [{}], {"_meta": []}, {"_meta": "x"}]),
         },
     )
-    .filter(_is_answered)
+    .filter(is_no_odd_notification)
     .map(json.dumps),
     st.integers(1, 44).map(lambda length: json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})[:length]),
 )

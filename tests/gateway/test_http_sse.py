@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from mcp.client.sse import sse_client
 from mcpctl.errors import InvalidSetting
 from mcplocal.protocol import http_sse, listening
 from mcplocal.serve import serve
-from mcplocal.token_file import TokenFile
 from tests.gateway.conftest import META, World
 from tests.gateway.test_bridge import COMMAND
 from tests.gateway.test_legacy_wire import initialize, request
@@ -366,53 +365,6 @@ def test_messages_are_refused_before_their_body_is_read_and_said_to_be_what_is_w
         base = url.removesuffix("/sse")
         statuses = [httpx2.request(method, base + path, trust_env=False).status_code for method, path, _ in others]
         assert [status for *_, status in others] == statuses
-
-
-def refused_by(make: Callable[[Path], Path], tmp_path: Path) -> str:
-    with pytest.raises(InvalidSetting) as raised:
-        TokenFile(make(tmp_path / "token"), "MCPLOCAL_SSE_TOKEN_FILE").read()
-    return raised.value.detail
-
-
-TOKEN = "mcpctl_pat_" + "a" * 43
-
-
-def pipe(path: Path) -> Path:
-    os.mkfifo(path, 0o600)
-    return path
-
-
-def directory(path: Path) -> Path:
-    path.mkdir()
-    return path
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda path: path, "cannot be read"),
-        (lambda path: put(path, TOKEN, 0o640), "chmod 600"),
-        (lambda path: put(path, TOKEN, 0o604), "chmod 600"),
-        (lambda path: put(path, ""), "something else"),
-        (lambda path: put(path, TOKEN + "\n" + TOKEN), "something else"),
-        (lambda path: put(path, "mcpctl_ses_" + "a" * 43), "something else"),
-        (lambda path: put(path, "ü"), "something else"),
-        (lambda path: put(path, TOKEN + "a" * 5000), "something else"),
-        (directory, "not a file"),
-        (pipe, "not a file"),
-    ],
-)
-def test_a_token_file_that_others_read_or_that_holds_none_is_refused_in_words(
-    tmp_path: Path, make: Callable[[Path], Path], said: str
-) -> None:
-    assert said in refused_by(make, tmp_path)
-    assert "aaaa" not in refused_by(lambda path: path, tmp_path)
-
-
-def test_a_token_file_may_be_a_link_as_kubernetes_makes_them(tmp_path: Path) -> None:
-    link = tmp_path / "link"
-    link.symlink_to(put(tmp_path / "data", TOKEN, 0o400))
-    assert TOKEN == TokenFile(link, "MCPLOCAL_SSE_TOKEN_FILE").read()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.requests import Request
 from starlette.responses import Response
 
 from mcplocal.protocol import answering, listening
@@ -91,6 +92,33 @@ def test_clients_with_the_same_ids_and_progress_tokens_never_hear_each_others(wo
     calls = [seen.body for seen in upstream.calls()]
     assert 4 == len({json.dumps(call["id"]) for call in calls})
     assert 4 == len({json.dumps(call["params"]["_meta"]["progressToken"]) for call in calls})
+
+
+class Verbatim(Upstream):
+    """Keeps what it is sent as it is written."""
+
+    async def _serve(self, request: Request) -> Response:
+        self.bodies = [*getattr(self, "bodies", []), await request.body()]
+        return await super()._serve(request)
+
+
+@pytest.mark.requirement("R6")
+@pytest.mark.parametrize("era", ERAS)
+def test_what_a_client_says_beside_a_call_arrives_as_it_is_written(world: World, era: str) -> None:
+    upstream = Verbatim(era=era)
+    upstream.url = world.stack.enter_context(served(upstream.app())) + "/mcp"  # type: ignore[attr-defined]
+    project = world.project(up=upstream)
+    endpoint = world.gateway().as_(project.token()["token"])
+    name = f"{project.servers[0]}__echo"
+    written = '"vendor/pi":3.141592653589793238462643,"vendor/price":[1.50,1e2,12345678901234567890123]'
+    arguments = '{"n":0.10000000000000000000001}'
+    params = f'{{"name":"{name}","arguments":{arguments},"_meta":{{{written},{json.dumps(META)[1:]}}}'
+    body = f'{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}'
+    sent = {"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/call", "Mcp-Name": name}
+    assert "result" in endpoint.post(body, sent).json()
+    arrived = upstream.bodies[-1].decode()
+    for part in (*written.split(',"'), arguments):
+        assert part.lstrip('"') in arrived
 
 
 @pytest.mark.requirement("R7")

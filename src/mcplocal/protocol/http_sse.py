@@ -223,6 +223,7 @@ class _Stream:
             with gateway.draining.heard_by(self._drain):
                 await self._ended.wait()
         finally:
+            self._ended.set()
             gateway.vigil.end(watched)
             for task in (watcher, pump, *self._tasks):
                 task.cancel()
@@ -254,18 +255,27 @@ class _Stream:
         Raises:
             TooManyRequests: very many are being answered already.
             Unavailable: the gateway is about to stop.
+            NoSession: the stream has ended meanwhile.
         """
-        if self._draining or self._under_way >= AT_ONCE:
+        if refusal := self._refusal(message):
             making.close()
-            if self._draining:
-                raise Unavailable("the gateway is about to stop")
-            raise TooManyRequests(f"{AT_ONCE} requests of this stream are being answered: wait for some of them")
+            raise refusal
         self._under_way += 1
         task = asyncio.create_task(self._answer(message, making))
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(lambda done: self._done(done, making))
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _refusal(self, message: Incoming) -> Problem | None:
+        if self._ended.is_set():
+            return NoSession(message.id_text)
+        if self._draining:
+            return Unavailable("the gateway is about to stop")
+        if self._under_way >= AT_ONCE:
+            return TooManyRequests(f"{AT_ONCE} requests of this stream are being answered: wait for some of them")
+        return None
+
+    def _done(self, task: asyncio.Task[None], making: Coroutine[Any, Any, str]) -> None:
+        making.close()  # it may not have been begun
         self._tasks.discard(task)
         self._under_way -= 1
         if self._draining and not self._under_way:
@@ -294,7 +304,7 @@ class _Stream:
 
     def listen(self, caller: Caller, renew: Renew) -> None:
         """From its handshake on, the client hears when a list has changed."""
-        if not self._listens:
+        if not self._listens and not self._ended.is_set():
             self._listens = True
             listening = Listening(self._gateway, caller, renew, self._tell, self.session.subscriber)
             task = asyncio.create_task(listening.run(partial(self._tell, None)))

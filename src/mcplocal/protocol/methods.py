@@ -11,7 +11,7 @@ from mcpctl.errors import Problem
 from mcplocal import input_rounds, wire
 from mcplocal.client_side import LEVELS, Ask, ClientSide
 from mcplocal.gate import Caller
-from mcplocal.json_text import Members, write, write_object
+from mcplocal.json_text import Members, read_objects, write, write_object
 from mcplocal.offers.kinds import FAMILIES, PROMPTS, RESOURCES, Family, Kind
 from mcplocal.protocol.envelope import Incoming, Rejection, notification_text, result_text
 from mcplocal.protocol.legacy import offered
@@ -237,7 +237,7 @@ def _use_of(message: Incoming, how: Circumstances) -> Use:
         params={key: member.text for key, member in params.items() if key not in stays},
         reference=reference,
         arguments=arguments,
-        meta=_forwarded(message.meta),
+        meta=_forwarded(message),
         headers=how.headers,
         notify=_relay(token, how),
         wants_progress=token is not None,
@@ -262,9 +262,13 @@ def _no_method(method: str, era: Era, id_text: str | None) -> Rejection:
     return Rejection(wire.METHOD_NOT_FOUND, text, id_text=id_text)
 
 
-def _forwarded(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``_meta`` members that are the client's and the tool's affair, trace context among them."""
-    return {key: value for key, value in meta.items() if not key.startswith(wire.META_PREFIX) and key != wire.PROGRESS_TOKEN}
+def _forwarded(message: Incoming) -> dict[str, str]:
+    """The ``_meta`` members that are the client's and the tool's affair, trace context among them, as they were written."""
+    kept = [key for key in message.meta if not key.startswith(wire.META_PREFIX) and key != wire.PROGRESS_TOKEN]
+    if not kept:
+        return {}
+    found = read_objects(f"[{message.params[wire.META].text}]")
+    return {key: found[0][key].text if found else write(message.meta[key]) for key in kept}
 
 
 def _set_level(message: Incoming, client: ClientSide) -> str:

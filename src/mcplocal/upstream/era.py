@@ -25,7 +25,7 @@ class Call:
     Attributes:
         method: the JSON-RPC method.
         params: each parameter as JSON text, ``_meta`` left out.
-        meta: the ``_meta`` members to pass on; those the protocol keeps for itself are added on the way.
+        meta: the ``_meta`` members to pass on, as JSON text; those the protocol keeps for itself are added on the way.
         name: what ``Mcp-Name`` says, for the methods that have it.
         headers: ``Mcp-Param-…`` headers of this call.
         notify: called with each notification that belongs to this request.
@@ -38,7 +38,7 @@ class Call:
 
     method: str
     params: Mapping[str, str] = field(default_factory=dict)
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, str] = field(default_factory=dict)
     name: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     notify: Notify | None = None
@@ -61,6 +61,7 @@ MODERN_META: Final[Mapping[str, Any]] = {
     wire.CAPABILITIES_KEY: {},
     wire.CLIENT_INFO_KEY: wire.IMPLEMENTATION,
 }
+_MODERN_META_TEXTS: Final = {key: write(value) for key, value in MODERN_META.items()}
 _MODERN_META_TEXT: Final = write(MODERN_META)
 
 
@@ -69,10 +70,11 @@ def request_text(identity: int, call: Call, era: Era) -> str:
     params = dict(call.params)
     of_client = _of_client(call.client) if era is Era.MODERN and call.client is not None else {}
     if call.meta or call.wants_progress or of_client:
-        meta = {**call.meta, **(MODERN_META if era is Era.MODERN else {}), **of_client}
+        meta = {**call.meta, **(_MODERN_META_TEXTS if era is Era.MODERN else {})}
+        meta |= {key: write(value) for key, value in of_client.items()}
         if call.wants_progress:
-            meta[wire.PROGRESS_TOKEN] = identity
-        params[wire.META] = write(meta)
+            meta[wire.PROGRESS_TOKEN] = str(identity)
+        params[wire.META] = write_object(meta)
     elif era is Era.MODERN:
         params[wire.META] = _MODERN_META_TEXT
     of_params = f',"params":{write_object(params)}' if params else ""
