@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types layers format docs soak conformance bench bench-decision bench-gateway bench-revocation weaken clean
+.PHONY: help run test lint types layers format docs soak conformance bench bench-decision bench-gateway bench-results bench-revocation weaken clean
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -43,13 +43,16 @@ weaken: $(VENV)/.dev ## take each defence out in turn: a test must turn red (min
 conformance: $(VENV)/.dev ## the official MCP conformance suite, directly and through the gateway: writes benchmarks/results (needs npm; a minute)
 	$(BIN)/python -m benchmarks.conformance $(ARGS)
 
-bench: bench-decision bench-gateway bench-revocation ## all benchmarks: writes benchmarks/results (ten minutes, on a quiet machine)
+bench: bench-decision bench-gateway bench-results bench-revocation ## all benchmarks: writes benchmarks/results (ten minutes, on a quiet machine)
 
 bench-decision: $(VENV)/.bench ## what a decision costs, beside its peers (four minutes)
 	$(BIN)/python -m benchmarks.decision $(ARGS)
 
 bench-gateway: $(VENV)/.bench ## what a call through the gateway costs, beside other proxies (five minutes; ARGS=--long for memory over 10^6 calls)
 	$(BIN)/python -m benchmarks.gateway $(ARGS)
+
+bench-results: $(VENV)/.bench ## what shaping and caching results costs, and what a cache saves (a minute)
+	$(BIN)/python -m benchmarks.results_cache $(ARGS)
 
 bench-revocation: $(VENV)/.bench ## how long a revocation takes to be true, on SQLite and PostgreSQL (a minute)
 	$(BIN)/python -m benchmarks.revocation $(ARGS)

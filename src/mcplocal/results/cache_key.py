@@ -61,10 +61,10 @@ class CacheKeys:
 
     def mark(self, name: str, *pieces: bytes | bytearray | memoryview) -> bytes:
         """What shows that ``pieces`` were written by a gateway, under that name. 32 bytes."""
-        found = blake2b(name.encode(), key=self._key(), digest_size=32)
+        whole = sha256()  # twice as fast on what is large as what takes a key
         for piece in pieces:
-            found.update(piece)
-        return found.digest()
+            whole.update(piece)
+        return blake2b(name.encode() + whole.digest(), key=self._key(), digest_size=32).digest()
 
     def _key(self) -> bytes:
         secret = self._secret()

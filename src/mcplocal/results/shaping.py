@@ -44,7 +44,7 @@ RESULTS: Final = "results"
 """The directory below ``MCPLOCAL_CACHE_DIR``."""
 
 REMEMBERED: Final = 256
-INLINE: Final = 64 << 10
+INLINE: Final = 256 << 10
 """Bytes of a kept result that are read at once: that takes less time than going to a thread."""
 _RELAYED_WITHIN: Final = 1.0
 """Seconds for what is relayed while a call runs."""

@@ -341,7 +341,7 @@ def test_nobody_ever_gets_what_was_fetched_for_another(world: World, monkeypatch
         there = Endpoint(endpoint.http, f"{address}/projects/{project.name}/mcp", user.bearer)
         Callers.people.append(Person(name, there, {"read", "put", "act"}))
     profile = settings(max_examples=max(8, settings().max_examples // 12), stateful_step_count=25, deadline=None)
-    run_state_machine_as_test(Callers, settings=profile)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Callers, settings=profile)
     assert Callers.hits > 0
 
 
