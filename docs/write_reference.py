@@ -12,10 +12,14 @@ import click
 
 from mcpctl import errors, settings
 from mcpctl.api.app import OPERATIONS
+from mcpctl.cli import explain
+from mcpctl.cli.stage_flags import as_flag
 from mcpctl.endpoint_test.catalog import CHECKS
 from mcpctl.main import cli
 from mcpctl.policy import files, vocabulary
 from mcpctl.policy.decision import TOKEN_NEVER_IN_WORDS
+from mcpctl.proxy_models.detectors import DETECTORS
+from mcpctl.proxy_models.stages import StageDescription, builtin_stages
 from mcpctl.server.settings import ServerSettings
 from mcpctl.shipped import shipped
 from mcplocal.settings import Settings as GatewaySettings
@@ -191,6 +195,34 @@ it depends on does not pass. `mcpctl test mcp --explain CHECK` adds what to do. 
 """
 
 
+def stages_page() -> str:
+    """Every builtin stage of proxy models, with its options."""
+    detectors = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in DETECTORS.items())
+    return f"""# Stages of proxy models
+
+`mcpctl explain proxymodel STAGE` prints the same on the command line, with an example as a document, also of stages of
+installed packages. [How to use them](proxy-models.md).
+
+{"".join(_stage(stage) for stage in builtin_stages())}
+## Detectors
+
+What the option `detectors` of `redact` may hold.
+
+| detector | looks for |
+|---|---|
+{detectors}
+"""
+
+
+def _stage(stage: StageDescription) -> str:
+    schema = stage.options_schema
+    note = f" {schema['description']}" if "description" in schema else ""
+    rows = [f"| `{name}` | {what} | {default} | {meaning} |\n" for name, what, default, meaning in explain.options(stage)]
+    table = "| option | value | default | meaning |\n|---|---|---|---|\n" + "".join(rows) if rows else "It takes no options.\n"
+    examples = "".join(f"--stage '{as_flag({'stage': stage.name, 'options': one})}'\n" for one in schema["examples"])
+    return f"## `{stage.name}`\n\n{stage.summary}{note}\n\n{table}\n```\n{examples}```\n\n"
+
+
 PAGES = {
     "errors.md": errors_page,
     "settings.md": settings_page,
@@ -198,6 +230,7 @@ PAGES = {
     "api.md": api_page,
     "commands.md": commands_page,
     "checks.md": checks_page,
+    "stages.md": stages_page,
 }
 
 

@@ -32,7 +32,9 @@ def reference() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["errors.md", "settings.md", "vocabulary.md", "api.md", "commands.md", "checks.md"])
+@pytest.mark.parametrize(
+    "page", ["errors.md", "settings.md", "vocabulary.md", "api.md", "commands.md", "checks.md", "stages.md"]
+)
 def test_the_reference_says_what_the_code_says(page: str) -> None:
     """Written in a process of its own: which commands were imported before would show in their help."""
     script = "import docs.write_reference as w, sys; sys.stdout.write(w.rendered(sys.argv[1]))"

@@ -12,7 +12,7 @@ from tests.serving import Client, Served, made
 NAMES = ["a", "a-b", "a.b", "a0", "a_b", "ab", "b", "b-1", "b.1", "z9"]
 """Names whose order a locale, or a separator between them, would change."""
 
-KINDS = ["users", "groups", "projects", "servers", "secrets", "rbac", "mcptokens", "sessions", "instances"]
+KINDS = ["users", "groups", "projects", "servers", "secrets", "proxymodels", "rbac", "mcptokens", "sessions", "instances"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -26,6 +26,7 @@ def _a_world(shared: Served) -> None:
             ("POST", "/projects", {"name": name}),
             ("POST", "/servers", {"name": name, "transport": "stdio", "command": "x"}),
             ("POST", "/secrets", {"name": name, "values": {"k": "v"}}),
+            ("POST", "/proxymodels", {"name": name, "stages": [{"stage": "truncate"}]}),
             ("POST", "/rbac", {"name": name, "subjects": [f"User:{name}"], "roleBindings": ["action:logs,name:p"]}),
             ("POST", "/mcptokens", {"name": name, "project": "p"}),
             ("POST", "/sessions", {"user": name}),
@@ -140,6 +141,7 @@ DESCRIBED = [
     ("projects", "/projects/{}"),
     ("servers", "/servers/{}"),
     ("secrets", "/secrets/{}"),
+    ("proxymodels", "/proxymodels/{}"),
     ("rbac", "/rbac/{}"),
     ("mcptokens", "/mcptokens/{}?project=p"),
     ("instances", "/instances/{}/gw"),
@@ -159,7 +161,7 @@ def test_without_view_what_is_there_and_what_is_not_answer_the_same(
         assert (403, "forbidden") == (answer.status_code, body["code"])
         said.append(str({**body, "instance": ""}).replace(name, "NAME"))
     assert said[0] == said[1]
-    if kind in ("users", "groups", "projects", "servers", "secrets"):
+    if kind in ("users", "groups", "projects", "servers", "secrets", "proxymodels"):
         there = shared.admin.get(path.format("z9")).json()["id"]
         ids = [
             refused(actor.asks("GET", path.format(key)), "forbidden")["missing"]
@@ -175,7 +177,7 @@ def test_with_view_what_is_not_there_is_said_to_be_missing(kind: str, path: str,
         refused(shared.admin.get(path.format("01ARZ3NDEKTSV4RRFFQ69G5FAV").partition("?")[0]), "not_found")
 
 
-@pytest.mark.parametrize("kind", ["users", "groups", "projects", "servers", "secrets"])
+@pytest.mark.parametrize("kind", ["users", "groups", "projects", "servers", "secrets", "proxymodels"])
 def test_a_thing_is_the_same_by_id_and_by_name_and_rights_go_by_the_name(kind: str, shared: Served, actor: Person) -> None:
     by_name = made(shared.admin.get(f"/{kind}/ab"), 200)
     assert by_name == made(shared.admin.get(f"/{kind}/{by_name['id']}"), 200)

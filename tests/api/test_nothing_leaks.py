@@ -19,7 +19,19 @@ from tests.api.people import setup
 from tests.serving import Client, Served, made
 from tests.store.rows import dump
 
-LISTS = ["users", "groups", "sessions", "projects", "servers", "instances", "secrets", "rbac", "mcptokens", "audit"]
+LISTS = [
+    "users",
+    "groups",
+    "sessions",
+    "projects",
+    "servers",
+    "instances",
+    "secrets",
+    "proxymodels",
+    "rbac",
+    "mcptokens",
+    "audit",
+]
 
 
 def a_password() -> str:

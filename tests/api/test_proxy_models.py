@@ -209,7 +209,7 @@ def test_gateways_are_given_exactly_the_models_that_a_project_and_its_servers_na
 
 
 def test_a_batch_makes_a_model_before_what_names_it_and_prunes_it_after(shared: Served) -> None:
-    items = [
+    items: list[dict[str, Any]] = [
         {"kind": "project", "name": "many", "servers": ["many-s"], "proxyModel": "many"},
         {"kind": "server", "name": "many-s", "proxyModel": "many", **HTTP},
         {"kind": "proxymodel", "name": "many", "stages": STAGES},
@@ -223,7 +223,7 @@ def test_a_batch_makes_a_model_before_what_names_it_and_prunes_it_after(shared: 
     others = [{"kind": "proxymodel", "name": n, "stages": shared.admin.get(f"/proxymodels/{n}").json()["stages"],
                "description": shared.admin.get(f"/proxymodels/{n}").json()["description"],
                "cache": shared.admin.get(f"/proxymodels/{n}").json()["cache"]} for n in mine]  # fmt: skip
-    body = {"items": [keep, *others], "prune": ["proxymodel"]}
+    body: dict[str, Any] = {"items": [keep, *others], "prune": ["proxymodel"]}
     answer = refused(shared.admin.post("/apply", body), "in_use")
     assert "proxymodel/many" in answer["detail"]
     body["items"] += [{"kind": "project", "name": "many", "proxyModel": None}, {**items[1], "proxyModel": None}]

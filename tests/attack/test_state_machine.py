@@ -42,6 +42,7 @@ from tests.attack.world import (
     ACTIONS,
     DEFINITIONS,
     GROUPS,
+    MODELS,
     NAMED,
     OPERATIONS,
     PROJECTS,
@@ -76,6 +77,7 @@ g, User:gus, Group:filed
 BINDINGS = [
     *(Binding("admin", res) for res in ("*", "servers", "secrets", "operations")),
     *(Binding("edit", res) for res in ("rbac", "groups", "users", "mcptokens", "projects", "servers", "secrets", "sessions")),
+    *(Binding(action, "proxymodels", name) for action in ("edit", "view") for name in ("*", "x")),
     *(Binding("view", res) for res in ("*", "servers", "projects", "users", "rbac", "mcptokens")),
     *(Binding("run", "servers", name) for name in ("*", "s1", "s1/t", "s1/t*", "s1/*", "s2")),
     *(Binding("run", "secrets", name) for name in ("*", "a", "b")),
@@ -102,6 +104,8 @@ DOORS = [
     [Binding("edit", "mcptokens"), Binding("view", "projects")],
     [Binding("edit", "projects"), Binding("edit", "servers")],
     [Binding("admin", "*"), Binding("view", "secrets", "a", "deny")],
+    [Binding("edit", "proxymodels")],
+    [Binding("edit", "proxymodels"), Binding("edit", "servers"), Binding("expose", "projects", "p1")],
 ]
 """What lets somebody try a door at all."""
 
@@ -419,11 +423,12 @@ class Attack(RuleBasedStateMachine):
         secrets = [*dict.fromkeys(self._one(pick, SECRETS, self.world.secrets) for pick in picks)]
         create = (name not in self.world.servers) is likely
         headers = {f"X-{secret}": {"secret": secret, "key": "k"} for secret in secrets}
-        body = {"transport": "streamable-http", "url": "http://127.0.0.1:9/mcp", "headers": headers}
+        model = self._one(sum(picks), MODELS, self.world.models) if sum(picks) % 3 else None
+        body = {"transport": "streamable-http", "url": "http://127.0.0.1:9/mcp", "headers": headers, "proxyModel": model}
         body |= {"name": name} if create else {}
 
         def expected(actor: Actor) -> Expected:
-            return self.world.write_server(actor, name, secrets, create=create)
+            return self.world.write_server(actor, name, secrets, model, create=create)
 
         needs = ("create" if create else "edit", "servers", name)
         self._call(turn, needs, "POST" if create else "PUT", "/servers" if create else f"/servers/{name}", body, expected)
@@ -440,6 +445,30 @@ class Attack(RuleBasedStateMachine):
         body = {"POST": {"name": name, "values": {"k": "v"}}, "PUT": {"values": {"k": "w"}}, "DELETE": None}[does]
         action = {"POST": "create", "PUT": "edit", "DELETE": "delete"}[does]
         self._call(turn, (action, "secrets", name), does, "/secrets" if does == "POST" else f"/secrets/{name}", body, expected)
+
+    @rule(turn=TURN, pick=PICK, does=st.sampled_from(["POST", "PUT", "PUT", "DELETE"]))
+    def change_model(self, turn: Turn, pick: int, does: str) -> None:
+        name = self._one(pick, MODELS, self.world.models, there=does != "POST")
+
+        def expected(actor: Actor) -> Expected:
+            if does == "DELETE":
+                return self.world.delete_model(actor, name)
+            return self.world.write_model(actor, name, create=does == "POST")
+
+        stages = [{"stage": "truncate", "options": {"maxChars": 1 + pick}}]
+        body = {"POST": {"name": name, "stages": stages}, "PUT": {"stages": stages}, "DELETE": None}[does]
+        action = {"POST": "create", "PUT": "edit", "DELETE": "delete"}[does]
+        path = "/proxymodels" if does == "POST" else f"/proxymodels/{name}"
+        self._call(turn, (action, "proxymodels", name), does, path, body, expected)
+
+    @rule(turn=TURN, name=st.sampled_from(PROJECTS), pick=PICK)
+    def select_model(self, turn: Turn, name: str, pick: int) -> None:
+        model = self._one(pick, MODELS, self.world.models) if pick % 4 else None
+
+        def expected(actor: Actor) -> Expected:
+            return self.world.select_model(actor, name, model)
+
+        self._call(turn, ("edit", "projects", name), "PUT", f"/projects/{name}", {"proxyModel": model}, expected)
 
     @rule(turn=TURN, name=st.sampled_from(PROJECTS), picks=PICKS, likely=LIKELY)
     def write_project(self, turn: Turn, name: str, picks: list[int], likely: bool) -> None:
@@ -671,6 +700,7 @@ class Attack(RuleBasedStateMachine):
             "servers": [*self.world.servers],
             "projects": [*self.world.projects],
             "secrets": [*self.world.secrets],
+            "proxymodels": [*self.world.models],
             "rbac": [*self._definitions()],
             "mcptokens": [f"{token.project}/{token.name}" for token in self.world.tokens],
         }
@@ -687,7 +717,7 @@ ADMIN, OBSERVER = 0, 1
 
 
 def found(arena: Arena, url: str) -> None:
-    """The world before the first call: three people, a service user, empty groups, two servers, two projects."""
+    """The world before the first call: three people, a service user, empty groups, two servers, two projects, a proxy model."""
     database = Database(url)
     bootstrap.first_start(database, password(0))
     database.close()
@@ -723,10 +753,14 @@ def found(arena: Arena, url: str) -> None:
         world.write_secret(actor, "a", create=True).effect(world)
         for name in SERVERS:
             must("POST", "/servers", {"name": name, "transport": "streamable-http", "url": "http://127.0.0.1:9/mcp"}, admin)
-            world.write_server(actor, name, [], create=True).effect(world)
+            world.write_server(actor, name, [], None, create=True).effect(world)
         for name, servers in (("p1", ["s1"]), ("p2", [])):
             must("POST", "/projects", {"name": name, "servers": servers}, admin)
             world.create_project(actor, name, servers).effect(world)
+        must("POST", "/proxymodels", {"name": "x", "stages": [{"stage": "truncate"}]}, admin)
+        world.write_model(actor, "x", create=True).effect(world)
+        must("PUT", "/projects/p1", {"proxyModel": "x"}, admin)
+        world.select_model(actor, "p1", "x").effect(world)
 
 
 @pytest.fixture

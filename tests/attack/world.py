@@ -27,7 +27,7 @@ ACTIONS = ["view", "create", "edit", "delete", "run", "expose"]
 OPERATIONS = ["logs", "audit", "impersonate", "backup", "restore", "gateway"]
 INVENTED_LATER = "levitate"
 
-SERVERS, PROJECTS, SECRETS = ["s1", "s2"], ["p1", "p2"], ["a", "b"]
+SERVERS, PROJECTS, SECRETS, MODELS = ["s1", "s2"], ["p1", "p2"], ["a", "b"], ["x", "y"]
 USERS = ["ann", "bob", "cid", "svc", "fay", "gus", "admin"]
 GROUPS = ["team", "crew", "filed", "admins"]
 DEFINITIONS, TOKENS = ["d0", "d1", "d2", "d3", "d4"], ["k0", "k1"]
@@ -42,7 +42,7 @@ NAMED = {
     "sessions": USERS,
     "rbac": DEFINITIONS,
     "mcptokens": [*PROJECTS, *(f"{project}/{token}" for project in PROJECTS for token in TOKENS)],
-    "proxymodels": ["x"],
+    "proxymodels": MODELS,
     "operations": PROJECTS,
     "gizmos": [],  # a resource not yet invented
 }
@@ -242,6 +242,8 @@ class World:
         self.servers: dict[str, frozenset[str]] = {}
         self.projects: dict[str, tuple[str, ...]] = {}
         self.secrets: frozenset[str] = frozenset()
+        self.models: frozenset[str] = frozenset()
+        self.shaped: dict[tuple[str, str], str] = {}  # which model a project or server names
         self.minted = 0
 
     def after(self, effect: Callable[[World], None]) -> World:
@@ -588,9 +590,10 @@ class World:
             refusals = self._ceiling(actor, allows(self.lines_of(subject)))
         return Expected(refusals, effect, hands=subject)
 
-    def write_server(self, actor: Actor, name: str, secrets: list[str], *, create: bool) -> Expected:
+    def write_server(self, actor: Actor, name: str, secrets: list[str], model: str | None, *, create: bool) -> Expected:
         def effect(world: World) -> None:
             world.servers[name] = frozenset(secrets)
+            world._shape("servers", name, model)
 
         refusals = self.guard(actor, "create" if create else "edit", "servers", name)
         if not refusals and not create and name not in self.servers:
@@ -598,12 +601,17 @@ class World:
         elif not refusals:
             wrong = {409} if create and name in self.servers else set()
             wrong |= set() if set(secrets) <= self.secrets else {422}
-            refusals = self._lacking(actor, [("run", "secrets", secret) for secret in secrets]) or wrong
+            before = None if create else self.shaped.get(("servers", name))
+            new = [model] if model is not None and model != before else []
+            wrong |= set() if set(new) <= self.models else {422}
+            asked = [("run", "secrets", secret) for secret in secrets] + [("view", "proxymodels", one) for one in new]
+            refusals = self._lacking(actor, asked) or wrong
         return Expected(refusals, effect)
 
     def delete_server(self, actor: Actor, name: str) -> Expected:
         def effect(world: World) -> None:
             del world.servers[name]
+            world._shape("servers", name, None)
             world.projects = {p: tuple(s for s in servers if s != name) for p, servers in world.projects.items()}
 
         refusals = self.guard(actor, "delete", "servers", name)
@@ -626,6 +634,45 @@ class World:
             refusals = {404}
         elif not refusals:
             refusals = {409} if any(name in used for used in self.servers.values()) else set()
+        return Expected(refusals, effect)
+
+    def write_model(self, actor: Actor, name: str, *, create: bool) -> Expected:
+        def effect(world: World) -> None:
+            world.models |= {name}
+
+        refusals = self.guard(actor, "create" if create else "edit", "proxymodels", name)
+        wrong = {409} if create else {404}
+        if not refusals and (name in self.models) is create:
+            refusals = wrong
+        elif not refusals and not create:
+            # Whoever changes it changes each that names it; that one of them is outside a token's project is not said.
+            needs = {"projects": "expose", "servers": "edit"}
+            users = [(needs[res], res, user) for (res, user), model in self.shaped.items() if model == name]
+            refusals = {403} if self._lacking(actor, users) else set()
+        return Expected(refusals, effect)
+
+    def delete_model(self, actor: Actor, name: str) -> Expected:
+        def effect(world: World) -> None:
+            world.models -= {name}
+
+        refusals = self.guard(actor, "delete", "proxymodels", name)
+        if not refusals and name not in self.models:
+            refusals = {404}
+        elif not refusals:
+            refusals = {409} if name in self.shaped.values() else set()
+        return Expected(refusals, effect)
+
+    def select_model(self, actor: Actor, name: str, model: str | None) -> Expected:
+        def effect(world: World) -> None:
+            world._shape("projects", name, model)
+
+        refusals = self.guard(actor, "edit", "projects", name)
+        if not refusals and name not in self.projects:
+            refusals = {404}
+        elif not refusals and model != self.shaped.get(("projects", name)):
+            seen = [("view", "proxymodels", model)] if model is not None else []
+            refusals = self._lacking(actor, [("expose", "projects", name), *seen])
+            refusals = refusals or (set() if model is None or model in self.models else {422})
         return Expected(refusals, effect)
 
     def create_project(self, actor: Actor, name: str, servers: list[str]) -> Expected:
@@ -675,6 +722,7 @@ class World:
             for token in [token for token in world.tokens if token.project == name]:
                 world._delete_token(token)
             del world.projects[name]
+            world._shape("projects", name, None)
 
         refusals = self.guard(actor, "delete", "projects", name)
         return Expected(refusals or (set() if name in self.projects else {404}), effect)
@@ -698,6 +746,10 @@ class World:
 
     def _rewrite(self, origin: str, wanted: frozenset[Line]) -> None:
         self.lines = frozenset(line for line in self.lines if line.origin != origin) | wanted
+
+    def _shape(self, res: str, name: str, model: str | None) -> None:
+        self.shaped = {user: one for user, one in self.shaped.items() if user != (res, name)}
+        self.shaped |= {(res, name): model} if model is not None else {}
 
     def _forget(self, subject: str) -> None:
         self.lines = frozenset(line for line in self.lines if line.subject != subject)

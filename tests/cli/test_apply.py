@@ -25,7 +25,7 @@ from mcpctl.client.http import ControlPlane
 from mcpctl.errors import PolicyUnavailable
 from mcpctl.main import program
 from mcpctl.wire import apply as wire
-from mcpctl.wire import catalog, people, rbac, secrets
+from mcpctl.wire import catalog, people, proxy_models, rbac, secrets
 from tests.cli.conftest import Mcpctl, Ran
 from tests.cli.recording import Recording
 from tests.cli.test_story import login
@@ -41,6 +41,12 @@ roleBindings: ["role:view,resource:servers", "role:run,resource:servers,name:tim
 kind: project
 name: demo
 servers: [time, docs]
+proxyModel: short
+---
+kind: proxymodel
+name: short
+stages: [{stage: redact, options: {patterns: [{name: ticket, pattern: 'TICKET-\\d+'}]}}, {stage: truncate}]
+cache: {ttlSeconds: 300, tools: [time/get_*]}
 ---
 kind: list
 items:
@@ -86,7 +92,7 @@ def lines(text: str) -> list[str]:
 
 def test_whatever_get_prints_is_taken_back_and_changes_nothing(admin: Mcpctl, served: Served) -> None:
     made = lines(admin.ok("apply", "-f", "-", stdin=ALL))
-    assert ["rbac/readers created", "project/demo created", "server/time created", "server/docs created", "secret/docs created", "group/ops created", "user/bot created"] == made  # fmt: skip
+    assert ["rbac/readers created", "project/demo created", "proxymodel/short created", "server/time created", "server/docs created", "secret/docs created", "group/ops created", "user/bot created"] == made  # fmt: skip
     before = dump(served.control.database)
     kinds = ",".join(kind.plural for kind in APPLIED)
     for form in ("yaml", "json"):
@@ -100,8 +106,8 @@ def test_whatever_get_prints_is_taken_back_and_changes_nothing(admin: Mcpctl, se
 
 
 def test_what_nobody_sets_is_what_the_answers_have_and_the_items_have_not() -> None:
-    answers: dict[str, type[BaseModel]] = {"user": people.User, "group": people.Group, "secret": secrets.Secret, "server": catalog.Server, "project": catalog.Project, "rbac": rbac.Definition}  # fmt: skip
-    items: dict[str, type[BaseModel]] = {"user": wire.UserItem, "group": wire.GroupItem, "secret": wire.SecretItem, "server": wire.ServerItem, "project": wire.ProjectItem, "rbac": wire.DefinitionItem}  # fmt: skip
+    answers: dict[str, type[BaseModel]] = {"user": people.User, "group": people.Group, "secret": secrets.Secret, "proxymodel": proxy_models.ProxyModel, "server": catalog.Server, "project": catalog.Project, "rbac": rbac.Definition}  # fmt: skip
+    items: dict[str, type[BaseModel]] = {"user": wire.UserItem, "group": wire.GroupItem, "secret": wire.SecretItem, "proxymodel": wire.ProxyModelItem, "server": wire.ServerItem, "project": wire.ProjectItem, "rbac": wire.DefinitionItem}  # fmt: skip
     found = {
         kind: {one.alias for one in answers[kind].model_fields.values()}
         - {one.alias for one in items[kind].model_fields.values()}
@@ -158,9 +164,9 @@ WRONG = [
     ("kind: user\n", "x.yaml, document 1, line 1: it has no name"),
     ("name: x\n", "document 1, line 1: it has no kind; that is one of user, group"),
     ("kind: usr\nname: x\n", "'usr' is not a kind of thing here; did you mean 'user'?"),
-    ("kind: session\nname: x\n", "line 1: session is nothing that can be applied; that is user, group, secret, server, project, rbac"),
+    ("kind: session\nname: x\n", "line 1: session is nothing that can be applied; that is user, group, secret, proxymodel, server, project, rbac"),
     ("kind: instances\nname: x\n", "line 1: instances is nothing that can be applied"),
-    ("kind: list\nitems:\n" + "- {kind: audit, id: x}\n" * 57, "line 3: audit is nothing that can be applied; that is user, group, secret, server, project, rbac (and 56 more like it)\n"),
+    ("kind: list\nitems:\n" + "- {kind: audit, id: x}\n" * 57, "line 3: audit is nothing that can be applied; that is user, group, secret, proxymodel, server, project, rbac (and 56 more like it)\n"),
     ("kind: server\nname: x\ncommand: uvx\n", "line 1: a server has a transport: stdio, with a command, or streamable-http, with a url"),
     ("kind: mcptoken\nname: x\n", "a token cannot be applied: its secret is shown once"),
     ("kind: group\nname: a\n---\nkind: group\nname: b\nname: c\n", "document 2, line 6: it is not YAML: found duplicate key \"name\""),
@@ -252,7 +258,10 @@ def test_what_is_saved_in_the_editor_is_applied(admin: Mcpctl, served: Served, e
     admin.ok("apply", "-f", "-", stdin=ALL + "---\n{kind: user, name: cat, service: true}\n")
     seen = editor("text = text.replace('toolNames: prefixed', 'toolNames: plain').replace('- time\\n', '')")
     assert "project/demo changed\n" == admin.ok("edit", "project", "demo")
-    assert "kind: project\nname: demo\nservers:\n- time\n- docs\ntoolNames: prefixed\n" == Path(seen[0]).read_text()
+    assert (
+        "kind: project\nname: demo\nservers:\n- time\n- docs\nproxyModel: short\ntoolNames: prefixed\n"
+        == Path(seen[0]).read_text()
+    )
     assert (["docs"], "plain") == (
         served.admin.get("/projects/demo").json()["servers"],
         served.admin.get("/projects/demo").json()["toolNames"],
@@ -262,6 +271,8 @@ def test_what_is_saved_in_the_editor_is_applied(admin: Mcpctl, served: Served, e
         ("group", "ops", "- User:bot", "- User:cat"),
         ("server", "docs", "docs.example", "more.example"),
         ("rbac", "readers", "view,", "run,"),
+        ("proxymodel", "short", "ttlSeconds: 300", "ttlSeconds: 60"),
+        ("project", "demo", "proxyModel: short", "proxyModel:"),
     ]:
         editor(f"text = text.replace({old!r}, {new!r})")
         assert f"{kind}/{name} changed\n" == admin.ok("edit", kind, name)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from mcpctl.cli.resources import KINDS
-from mcpctl.wire import catalog, decisions, people, rbac, secrets, tokens
+from mcpctl.wire import catalog, decisions, people, proxy_models, rbac, secrets, tokens
 from mcpctl.wire.shapes import Answer
 from tests.cli.conftest import Mcpctl
 from tests.cli.recording import Recording
@@ -43,6 +43,11 @@ TOKEN = {
     "revokedAt": None, "lastUsedAt": None,
 }  # fmt: skip
 SECRET = {"id": "S", "name": "github", "keys": ["bearer"], "servers": [], "createdAt": NOW, "updatedAt": NOW}
+MODEL: dict[str, Any] = {
+    "id": "M", "name": "short", "description": "d", "stages": [{"stage": "truncate", "options": {"maxChars": 8000}}],
+    "cache": {"ttlSeconds": 300, "tools": ["time/get_*"]}, "projects": [], "servers": [], "createdAt": NOW, "updatedAt": NOW,
+}  # fmt: skip
+KEPT = {member: MODEL[member] for member in ("description", "stages", "cache")}
 MINTED = TOKEN | {"token": "mcpctl_pat_new", "never": ["read or write secrets"], "unusable": []}
 VERDICT = {
     "allowed": True, "reason": "allowed by x", "rule": None, "origin": None, "via": None, "missing": [],
@@ -297,6 +302,70 @@ CASES = (
         },
         catalog.NewServer,
     ),
+    Case(
+        "create project demo --proxy-model short", [PROJECT], [("POST", "/projects")],
+        {"name": "demo", "proxyModel": "short"}, catalog.NewProject,
+    ),
+    Case(
+        "set project demo --proxy-model short", [PROJECT], [("PUT", "/projects/demo")], {"proxyModel": "short"},
+        catalog.ProjectBody,
+    ),
+    Case(
+        "set project demo --no-proxy-model", [PROJECT], [("PUT", "/projects/demo")], {"proxyModel": None}, catalog.ProjectBody,
+    ),
+    Case(
+        "create server s --proxy-model short -- x", [LOCAL], [("POST", "/servers")],
+        {
+            "name": "s", "transport": "stdio", "command": "x", "args": [], "env": {}, "healthCheck": None,
+            "proxyModel": "short", "stateful": False,
+        },
+        catalog.NewServer,
+    ),
+    Case(
+        "set server time --no-proxy-model", [LOCAL | {"proxyModel": "short"}, LOCAL],
+        [("GET", "/servers/time"), ("PUT", "/servers/time")],
+        {
+            "transport": "stdio", "command": "uvx", "args": ["mcp-server-time"], "env": {"TZ": "UTC", "LANG": "C"},
+            "healthCheck": None, "proxyModel": None, "stateful": False,
+        },
+        catalog.ServerBody,
+    ),
+    Case(
+        "create proxymodel short --stage redact:detectors=email,jwt,replacement=x --stage truncate:maxChars=8000,keep=tail "
+        "--stage select:{\"expression\":\"a[0]\"} --stage html-to-markdown:links=false --stage theirs:loud=3,mark=no "
+        "--cache-ttl 1h30m --cache-tool time/get_* --cache-tool time/now",
+        [MODEL], [("POST", "/proxymodels")],
+        {
+            "name": "short", "description": "",
+            "stages": [
+                {"stage": "redact", "options": {"detectors": ["email", "jwt"], "replacement": "x"}},
+                {"stage": "truncate", "options": {"maxChars": 8000, "keep": "tail"}},
+                {"stage": "select", "options": {"expression": "a[0]"}},
+                {"stage": "html-to-markdown", "options": {"links": False}},
+                {"stage": "theirs", "options": {"loud": 3, "mark": "no"}},
+            ],
+            "cache": {"ttlSeconds": 5400, "tools": ["time/get_*", "time/now"]},
+        },
+        proxy_models.NewProxyModel,
+    ),
+    Case(
+        "create proxymodel short -f -", [MODEL], [("POST", "/proxymodels")],
+        {"name": "short", "stages": [{"stage": "truncate"}], "cache": {"ttlSeconds": 60}}, proxy_models.NewProxyModel,
+        stdin="stages:\n- stage: truncate\ncache:\n  ttlSeconds: 60\n",
+    ),
+    Case(
+        "set proxymodel short --stage redact", [MODEL, MODEL], [("GET", "/proxymodels/short"), ("PUT", "/proxymodels/short")],
+        KEPT | {"stages": [{"stage": "redact", "options": {}}]}, proxy_models.ProxyModelBody,
+    ),
+    Case(
+        "set proxymodel short --cache-tool a/b", [MODEL, MODEL], [("GET", "/proxymodels/short"), ("PUT", "/proxymodels/short")],
+        KEPT | {"cache": {"ttlSeconds": 300, "tools": ["a/b"]}}, proxy_models.ProxyModelBody,
+    ),
+    Case(
+        "set proxymodel short --no-cache --description new", [MODEL, MODEL],
+        [("GET", "/proxymodels/short"), ("PUT", "/proxymodels/short")], KEPT | {"cache": None, "description": "new"},
+        proxy_models.ProxyModelBody,
+    ),
     Case("logout", [{}], [("POST", "/auth/logout")]),
 )  # fmt: skip
 
@@ -340,6 +409,7 @@ def test_something_that_is_no_control_plane_is_never_a_traceback(
         (catalog.Server, REMOTE),
         (catalog.Server, LOCAL),
         (catalog.Instance, INSTANCE),
+        (proxy_models.ProxyModel, MODEL),
         (catalog.Log, LINES),
         (rbac.Definition, DEFINITION),
         (tokens.Token, TOKEN),
@@ -361,6 +431,7 @@ def test_every_member_that_is_shown_is_a_member_of_the_wire() -> None:
         "projects": catalog.Project,
         "servers": catalog.Server,
         "secrets": secrets.Secret,
+        "proxymodels": proxy_models.ProxyModel,
         "instances": catalog.Instance,
         "rbac": rbac.Definition,
         "mcptokens": tokens.Token,

@@ -39,6 +39,7 @@ CASES = (
     (["create", "mcptoken", "--help"], (*NEVER, *HEAVY)),
     (["config", "get-contexts"], (*NEVER, *HEAVY, "rich.table")),
     (["get", "users"], (*NEVER, "pydantic", "ruamel", "rich.table", "structlog")),
+    (["explain", "proxymodel"], (*NEVER, *HEAVY, "jsonschema", "re2", "jmespath")),
     (["completion", "bash"], (*NEVER, *HEAVY)),
 )
 

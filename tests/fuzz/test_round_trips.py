@@ -238,6 +238,7 @@ NAMED: dict[str, Callable[[str], Any]] = {
     "servers": lambda name: {"name": name, "transport": "stdio", "command": "x"},
     "projects": lambda name: {"name": name},
     "secrets": lambda name: {"name": name, "values": {"k": "v"}},
+    "proxymodels": lambda name: {"name": name, "stages": [{"stage": "truncate"}]},
     "rbac": lambda name: {"name": name, "subjects": ["User:carol"], "roleBindings": ["role:view,resource:groups"]},
 }
 

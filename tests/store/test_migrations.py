@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+from mcpctl.shipped import shipped
 from mcpctl.store.database import Database
 from mcpctl.store.migrate import migrate
 from mcpctl.store.schema import Base
@@ -58,6 +61,31 @@ def test_every_foreign_key_takes_its_rows_along_but_what_keeps_a_proxy_model_in_
     assert len(keys) == 13
     refusing = {(table, key["referred_table"]) for table, key in keys if key["options"].get("ondelete") != "CASCADE"}
     assert {("project", "proxy_model"), ("server", "proxy_model")} == refusing
+
+
+def test_what_was_kept_before_proxy_models_is_kept_with_them(empty_url: str) -> None:
+    """SQLite is given the new column by dropping the old, empty one: what refers to these tables must not go with it."""
+    database = Database(empty_url)
+    config = Config()
+    config.set_main_option("script_location", str(shipped("migrations")))
+    config.set_main_option("path_separator", "os")
+    rows = [
+        "INSERT INTO server (id, name, transport, headers, args, env, stateful, created_at, updated_at) "
+        "VALUES ('S', 's', 'stdio', '{}', '[]', '{}', false, 1, 2)",
+        "INSERT INTO project (id, name, tool_names, created_at, updated_at) VALUES ('P', 'p', 'plain', 1, 2)",
+        "INSERT INTO attachment (project_id, server_id, position) VALUES ('P', 'S', 0)",
+    ]
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        for row in rows:
+            connection.execute(text(row))
+    migrate(database)
+    with database.engine.connect() as connection:
+        joined = "SELECT p.name, p.proxy_model, s.name, s.proxy_model FROM attachment a JOIN project p ON p.id = a.project_id "
+        found = connection.execute(text(joined + "JOIN server s ON s.id = a.server_id")).all()
+    database.close()
+    assert [("p", None, "s", None)] == [tuple(row) for row in found]
 
 
 def test_migrating_again_changes_nothing(database: Database) -> None:

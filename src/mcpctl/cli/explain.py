@@ -84,8 +84,9 @@ def page(stage: StageDescription) -> Iterator[str]:
     if note := stage.options_schema.get("description"):
         yield str(note)
     yield ""
-    required = stage.options_schema.get("required", ())
-    rows = [row for name, schema in stage.options.items() for row in _option(name, schema, required)]
+    rows = list[list[str]]()
+    for name, what, default, meaning in options(stage):
+        rows += [[name, f"{what}; {default if default in ('required', 'optional') else f'default {default}'}"], ["", meaning]]
     yield "Options:" if rows else "It takes no options."
     yield from (f"  {line}" for line in plain_lines(rows))
     if stage.name == "redact":
@@ -100,18 +101,18 @@ def page(stage: StageDescription) -> Iterator[str]:
     yield from (f"  {line}" for line in yaml_text(whole).splitlines())
 
 
-def _option(name: str, schema: Mapping[str, Any], required: Any) -> Iterator[list[str]]:
-    if name in required:
-        default = "required"
-    else:
-        default = f"default {as_default(schema['default'])}" if "default" in schema else "optional"
-    yield [name, f"{kind_of(schema)}; {default}"]
-    if meaning := schema.get("description"):
-        yield ["", str(meaning)]
-    items = schema.get("items", {})
-    for member, below in items.get("properties", {}).items():
-        label = f"{name}[].{member}"
-        yield from _option(label, below, [label] if member in items.get("required", ()) else ())
+def options(stage: StageDescription) -> Iterator[tuple[str, str, str, str]]:
+    """Each option of a stage, and what is in those that are lists of objects: its name, values, default and meaning."""
+    yield from _below("", stage.options, stage.options_schema.get("required", ()))
+
+
+def _below(above: str, schemas: Mapping[str, Mapping[str, Any]], required: Any) -> Iterator[tuple[str, str, str, str]]:
+    for name, schema in schemas.items():
+        without = "required" if name in required else "optional"
+        default = as_default(schema["default"]) if "default" in schema and name not in required else without
+        yield above + name, kind_of(schema), default, str(schema.get("description", ""))
+        items = schema.get("items", {})
+        yield from _below(f"{above}{name}[].", items.get("properties", {}), items.get("required", ()))
 
 
 def kind_of(schema: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from mcpctl.cli.connection import control_plane
-from mcpctl.cli.documents import read_one
 from mcpctl.cli.flags import connection_flags, output_flag
 from mcpctl.cli.output import print_done
 from mcpctl.cli.resources import PROXYMODELS
@@ -73,6 +72,8 @@ def create_proxymodel(name: str, filename: str | None, output: str | None, **fla
     if filename is not None:
         if any(flags[flag] for flag in ("stages", "description", "cache_ttl", "cache_tools")):
             raise InvalidInput("all of it is in the file", errors=[FieldError("filename", "leave it out, or the other flags")])
+        from mcpctl.cli.documents import read_one  # here: it loads a reader of YAML
+
         body = {member: value for member, value in read_one(PROXYMODELS, name, filename).items() if member != "kind"}
     else:
         if not flags["stages"]:

@@ -72,7 +72,9 @@ def _pairs(described: StageDescription | None, text: str) -> Json:
     for part in re.split(rf",(?=(?:{follows})=)", text):
         key, equals, value = part.partition("=")
         if not equals:
-            raise InvalidInput(f"{part!r} is no OPTION=VALUE; in a file or as JSON, every option can be written")
+            needed = list(described.options_schema.get("required", ())) if described is not None else []
+            form = f"{described.name}:{needed[0]}={part}" if described and len(needed) == 1 else "STAGE:OPTION=VALUE"
+            raise InvalidInput(f"{part!r} names no option: write {form}, or STAGE:{{JSON}}")
         if key in found:
             raise InvalidInput(f"{key} stands there twice")
         found[key] = _typed(options.get(key), value)

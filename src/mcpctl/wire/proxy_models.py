@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from mcpctl.errors import InvalidInput
 from mcpctl.policy.names import NAME_PATTERN, RESERVED_SERVER
-from mcpctl.proxy_models.stages import LONGEST_TTL, MOST_CACHE_TOOLS, MOST_STAGES, check_cache_tool, known_stages
+from mcpctl.proxy_models.stages import (
+    LONGEST_TTL,
+    MOST_CACHE_TOOLS,
+    MOST_STAGES,
+    StageDescription,
+    check_cache_tool,
+    known_stages,
+)
 from mcpctl.wire.shapes import Answer, Name, Request, Text, Time, said
 
 _TOOLS: Final = rf"(?![^/]*__)(?!{RESERVED_SERVER}/){NAME_PATTERN}/(?!prompt:|resource:)(?:[A-Za-z0-9._:/-]{{1,512}}\*?|\*)"
@@ -26,6 +34,13 @@ CacheTool = Annotated[
 ]
 
 
+def _schema_of(stage: StageDescription) -> dict[str, Any]:
+    """The schema of a stage's options as a part of a larger document, where references of its own would lead elsewhere."""
+    if "$ref" in json.dumps(stage.options_schema):
+        return {"type": "object"}
+    return {key: value for key, value in stage.options_schema.items() if key not in ("$schema", "$id")}
+
+
 def _say_stages(schema: dict[str, Any]) -> None:
     """In the OpenAPI document a stage is one of those known here, each with the options it takes."""
     schema["anyOf"] = [
@@ -34,7 +49,7 @@ def _say_stages(schema: dict[str, Any]) -> None:
             "description": stage.summary,
             "properties": {
                 "stage": {"const": stage.name},
-                "options": {key: value for key, value in stage.options_schema.items() if key != "$schema"},
+                "options": _schema_of(stage),
             },
             "required": ["stage", *(["options"] if stage.options_schema.get("required") else [])],
         }
