@@ -49,7 +49,9 @@ class CacheKeys:
             digest,
             shape.key,
             _canonical(use.arguments, use.params.get("arguments", "")),
-            write(sorted((name, text) for name, text in use.params.items() if name != "arguments")),
+            write(sorted((name, text) for name, text in use.params.items() if name != "arguments"))
+            if len(use.params) > 1
+            else "",
             write(meta) if meta else "",
             _sorted(client) if client else "",
         )

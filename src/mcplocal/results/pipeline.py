@@ -72,6 +72,8 @@ class Pipeline:
         Raises:
             NothingLeft: what was to be taken out may still be in it.
         """
+        if not self._steps:
+            return answer, Notes()
         result = answer.result
         kind = result.get("resultType") if result is not None else None
         if result is None or (kind is not None and kind.value != "complete"):

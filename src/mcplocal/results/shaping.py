@@ -5,6 +5,7 @@ The router asks the one question before it comes here, and again before anything
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -208,7 +209,7 @@ class Shaping:
     def _means(self, trace: Trace, entry: Entry, kept: list[Kept]) -> Means:
         caller, of = trace.caller, Origin(trace.use.name, shape_mark(trace.shape))
 
-        async def keep(text: str, page_chars: int, ttl: float) -> Kept:
+        async def keep(text: Iterable[str], page_chars: int, ttl: float) -> Kept:
             found = await self._aside.always(lambda: self._pages.keep(text, page_chars, ttl, of, _bound_to(caller)))
             kept.append(found)
             return found

@@ -65,16 +65,13 @@ def test_the_example_is_installed_by_pip_and_shapes_results(tmp_path: Path) -> N
 @contextmanager
 def installed(stage: Any) -> Iterator[None]:
     """That stage, as if a package offered it."""
-    before = third_party.third_party_stages()
-    described = StageDescription("odd", "Is odd.", {"type": "object", "properties": {}, "additionalProperties": False})
-    before_stages, before_described = dict(before.stages), dict(before.descriptions)
+    found: Any = third_party.third_party_stages()
+    found.stages["odd"] = stage
+    found.descriptions["odd"] = StageDescription("odd", "Is odd.", {"type": "object", "additionalProperties": False})
     try:
-        before.stages["odd"], before.descriptions["odd"] = stage, described  # type: ignore[index]
         yield
     finally:
-        for mapping, kept in ((before.stages, before_stages), (before.descriptions, before_described)):
-            mapping.clear()  # type: ignore[attr-defined]
-            mapping.update(kept)  # type: ignore[attr-defined]
+        del found.stages["odd"], found.descriptions["odd"]
 
 
 class Odd:
