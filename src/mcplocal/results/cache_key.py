@@ -20,6 +20,9 @@ _TRACE_CONTEXT: Final = frozenset(("traceparent", "tracestate"))
 """Members of ``_meta`` that differ from call to call and that no result depends on (W3C Trace Context)."""
 
 
+_encoder: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
 class CacheKeys:
     """Makes keys, and marks of what is kept under them."""
 
@@ -84,7 +87,7 @@ def _canonical(arguments: Any, source: str) -> str:
 
 
 def _sorted(value: Mapping[str, Any] | Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return _encoder.encode(value)
 
 
 def _has_fraction(value: Any) -> bool:

@@ -23,7 +23,7 @@ from mcplocal.results.cache_key import CacheKeys
 from mcplocal.results.counts import ResultCounts
 from mcplocal.results.file_cache import Cached, FileCache
 from mcplocal.results.pages import Kept, Origin, Page, Pages
-from mcplocal.results.pipeline import Notes, NothingLeft, Pipeline, with_note
+from mcplocal.results.pipeline import NothingLeft, Notes, Pipeline
 from mcplocal.results.private_directory import Larger, Limits, PrivateDirectory
 from mcplocal.results.stage import StageContext
 from mcplocal.results.stages.paginate import how_to_go_on
@@ -34,7 +34,7 @@ from mcplocal.settings import Settings
 from mcplocal.shapes import PAGE_TOOL, Shape
 from mcplocal.upstream.answers import Answer, Notify
 from mcplocal.uses import NoPage, Trace, UpstreamError, Use
-from mcplocal.wire import Era
+from mcplocal.wire import META, Era
 
 log = structlog.get_logger(__name__)
 
@@ -251,7 +251,11 @@ def _bound_to(caller: Caller) -> tuple[str, str]:
 
 def _marked(cached: Cached) -> Answer:
     answer = cached.answer
-    answer.result = with_note(answer.result or {}, CACHE_NOTE, {"hit": True, "ageSeconds": round(cached.age, 1)})
+    found = answer.result or {}
+    # The member is kept with the result, so what it says is read once; and who writes it next need not read it at all.
+    said = found[META].value if META in found else {}
+    meta = {**(said if isinstance(said, dict) else {}), CACHE_NOTE: {"hit": True, "ageSeconds": round(cached.age, 1)}}
+    answer.result = {**found, META: Member(write(meta), meta)}
     return answer
 
 
