@@ -23,7 +23,7 @@ from mcplocal.results.cache_key import CacheKeys
 from mcplocal.results.counts import ResultCounts
 from mcplocal.results.file_cache import Cached, FileCache
 from mcplocal.results.pages import Kept, Origin, Page, Pages
-from mcplocal.results.pipeline import NothingLeft, Notes, Pipeline
+from mcplocal.results.pipeline import Notes, NothingLeft, Pipeline
 from mcplocal.results.private_directory import Larger, Limits, PrivateDirectory
 from mcplocal.results.stage import StageContext
 from mcplocal.results.stages.paginate import how_to_go_on
