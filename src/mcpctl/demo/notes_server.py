@@ -36,7 +36,7 @@ PAGE: Final = """<!doctype html>
 <p>Exports are <b>twice as fast</b>. Ask <a href="mailto:ann@example.com">ann@example.com</a> about the rest.</p>
 <ul><li>PDF: fixed</li><li>CSV: fixed</li></ul>
 <!-- TODO: remove before publishing -->
-<pre>curl -H "Authorization: Bearer s3cr3t-of-the-build" https://ci.example.com/release/4.2</pre>
+<p>Built with <code>curl -H "Authorization: Bearer s3cr3t-of-the-build" https://ci.example.com/release/4.2</code></p>
 </body>
 </html>
 """

@@ -191,8 +191,8 @@ class Shaping:
     async def close(self) -> None:
         """Let go of everything."""
         await self._summarizer.close()
-        self._aside.close()
-        self._directory.close()
+        if await self._aside.close():
+            self._directory.close()
 
     def _pipeline(self, shape: Shape) -> Pipeline:
         return self._pipelines.got(shape.key, lambda: Pipeline(steps_of(shape.stages), self.counts))

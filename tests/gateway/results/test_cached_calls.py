@@ -163,6 +163,26 @@ def test_a_page_is_refused_once_its_tool_is(world: World, shaped: Make) -> None:
     assert "mcplocal__next_page" not in session.tools()
 
 
+def test_rights_that_changed_end_what_was_fetched_by_them(world: World, shaped: Make) -> None:
+    project = shaped(Counting().upstream(tool("read", **READS)), "passthrough", cache=FOR_A_MINUTE)
+    server, name = project.project.servers[0], project.project.name
+    rights = [f"role:run,resource:servers,name:{server}", f"role:view,resource:projects,name:{name}"]
+    user = world.control.user(f"changed-{name}", *rights)
+    session = Endpoint(project.endpoint.http, project.endpoint.url.replace("/mcp", f"/projects/{name}/mcp"), user.bearer)
+
+    def hits() -> bool:
+        return is_hit(session.call(f"{server}__read").json()["result"])
+
+    assert [False, True] == [hits(), hits()]
+    more = {"subjects": [f"User:changed-{name}"], "roleBindings": [*rights, "role:view,resource:servers"]}
+    assert world.control.admin.put(f"/rbac/for-changed-{name}", more).status_code == 200
+    until = time.monotonic() + 3
+    while (kept := hits()) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not kept
+    assert hits()
+
+
 def test_a_hit_is_decided_about_and_stands_in_the_audit(world: World, shaped: Make) -> None:
     project = shaped(Counting().upstream(tool("read", **READS)), "passthrough", cache=FOR_A_MINUTE)
     project.call("read")
@@ -290,6 +310,11 @@ class Callers(RuleBasedStateMachine):
         }
         assert self.world.control.admin.put(f"/rbac/for-{person.name}", body).status_code == 200
         self._settle()
+
+    @rule(who=st.integers(0, 1), name=st.sampled_from(["read", "put", "act"]))
+    def rights_are_lost_and_given_back(self, who: int, name: str) -> None:
+        self.change_rights(who, name)
+        self.change_rights(who, name)
 
     @rule(which=st.integers(0, 1))
     def change_model(self, which: int) -> None:
