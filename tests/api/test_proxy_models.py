@@ -245,3 +245,10 @@ def test_what_a_batch_leaves_out_of_a_project_stays_and_what_is_wrong_with_a_mod
     wrong = {"kind": "proxymodel", "name": "left", "stages": [{"stage": "truncate", "options": {"maxChars": 0}}]}
     answer = refused(shared.admin.post("/apply", {"items": [item, wrong]}), "invalid")
     assert ["items.1.stages.0.options.maxChars"] == [one["field"] for one in answer["errors"]]
+
+
+def test_other_programs_find_models_by_what_somebody_may_do_to_them(shared: Served) -> None:
+    setup(shared, ("POST", "/proxymodels", model("found")))
+    query = {"subject": {"type": "user", "id": "admin"}, "action": {"name": "edit"}, "resource": {"type": "proxymodels"}}
+    found = made(shared.admin.post("//access/v1/search/resource", query), 200)["results"]
+    assert {"type": "proxymodels", "id": "found"} in found
