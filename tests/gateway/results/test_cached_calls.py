@@ -163,6 +163,22 @@ def test_a_page_is_refused_once_its_tool_is(world: World, shaped: Make) -> None:
     assert "mcplocal__next_page" not in session.tools()
 
 
+def test_two_people_of_the_same_rights_share_nothing(world: World, shaped: Make) -> None:
+    project = shaped(Counting().upstream(tool("read", **READS)), "passthrough", cache=FOR_A_MINUTE)
+    server, name = project.project.servers[0], project.project.name
+    rights = [f"role:run,resource:servers,name:{server}", f"role:view,resource:projects,name:{name}"]
+    users = [world.control.user(f"{who}-{name}", *rights) for who in ("ann", "ben")]
+    url = project.endpoint.url.replace("/mcp", f"/projects/{name}/mcp")
+    sessions = [Endpoint(project.endpoint.http, url, user.bearer) for user in users]
+    # Each is known before the first is asked for a result, so the rights of both are read at one revision.
+    assert [[f"{server}__read"]] * 2 == [session.tools() for session in sessions]
+    found = [session.call(f"{server}__read").json()["result"] for session in (*sessions, *sessions)]
+    assert [False, False, True, True] == [is_hit(one) for one in found]
+    texts = [one["content"][0]["text"] for one in found]
+    assert texts[:2] == texts[2:]
+    assert texts[0] != texts[1]
+
+
 def test_rights_that_changed_end_what_was_fetched_by_them(world: World, shaped: Make) -> None:
     project = shaped(Counting().upstream(tool("read", **READS)), "passthrough", cache=FOR_A_MINUTE)
     server, name = project.project.servers[0], project.project.name
@@ -315,6 +331,12 @@ class Callers(RuleBasedStateMachine):
     def rights_are_lost_and_given_back(self, who: int, name: str) -> None:
         self.change_rights(who, name)
         self.change_rights(who, name)
+
+    @rule(which=st.integers(0, 1), first=st.integers(0, 1), name=st.sampled_from(["read", "put"]), argument=st.integers(0, 1))
+    def one_after_the_other(self, which: int, first: int, name: str, argument: int) -> None:
+        self._use(which)  # from here on the rights of both are read at the same revision
+        self.call(first, name, argument)
+        self.call(1 - first, name, argument)
 
     @rule(which=st.integers(0, 1))
     def change_model(self, which: int) -> None:
