@@ -329,14 +329,22 @@ class Callers(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1), name=st.sampled_from(["read", "put", "act"]))
     def rights_are_lost_and_given_back(self, who: int, name: str) -> None:
+        self.call(who, "read", 0)
         self.change_rights(who, name)
         self.change_rights(who, name)
+        self.call(who, "read", 0)
+
+    @rule(who=st.integers(0, 1), seconds=st.sampled_from([0.0, 20.0, 40.0, 70.0]))
+    def the_same_again_later(self, who: int, seconds: float) -> None:
+        self.call(who, "read", 0)
+        self.time_passes(seconds)
+        self.call(who, "read", 0)
 
     @rule(which=st.integers(0, 1), first=st.integers(0, 1), name=st.sampled_from(["read", "put"]), argument=st.integers(0, 1))
     def one_after_the_other(self, which: int, first: int, name: str, argument: int) -> None:
         self._use(which)  # from here on the rights of both are read at the same revision
-        self.call(first, name, argument)
-        self.call(1 - first, name, argument)
+        for who in (first, 1 - first, first, 1 - first):
+            self.call(who, name, argument)
 
     @rule(which=st.integers(0, 1))
     def change_model(self, which: int) -> None:
