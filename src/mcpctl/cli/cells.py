@@ -80,7 +80,7 @@ def _what(item: Json, _value: Any) -> str:
     return " ".join(str(item.get(member) or NONE) for member in ("action", "resource", "name")) + beside
 
 
-_WITHOUT_SERVER: Final = {"hit": ", from the cache", "page": ", one more page"}
+_WITHOUT_SERVER: Final[dict[object, str]] = {"hit": ", from the cache", "page": ", one more page"}
 """By ``details.cache`` of a call, what came of it without asking its server."""
 
 
