@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types layers format docs soak conformance bench bench-decision bench-gateway bench-revocation bench-sessions bench-entry image weaken clean
+.PHONY: help run test lint types layers format docs soak conformance bench bench-decision bench-gateway bench-results bench-revocation bench-sessions bench-entry image weaken clean
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -46,13 +46,16 @@ conformance: $(VENV)/.dev ## the official MCP conformance suite, directly and th
 image: $(VENV)/.dev ## build the container image and try it: writes benchmarks/results (needs root on Debian, or podman and buildah; two minutes)
 	$(BIN)/python -m benchmarks.image $(ARGS)
 
-bench: bench-decision bench-gateway bench-revocation bench-sessions bench-entry ## all benchmarks: writes benchmarks/results (ten minutes, on a quiet machine)
+bench: bench-decision bench-gateway bench-results bench-revocation bench-sessions bench-entry ## all benchmarks: writes benchmarks/results (fifteen minutes, on a quiet machine)
 
 bench-decision: $(VENV)/.bench ## what a decision costs, beside its peers (four minutes)
 	$(BIN)/python -m benchmarks.decision $(ARGS)
 
 bench-gateway: $(VENV)/.bench ## what a call through the gateway costs, beside other proxies (five minutes; ARGS=--long for memory over 10^6 calls)
 	$(BIN)/python -m benchmarks.gateway $(ARGS)
+
+bench-results: $(VENV)/.bench ## what shaping and caching results costs, and what a cache saves (a minute)
+	$(BIN)/python -m benchmarks.results_cache $(ARGS)
 
 bench-revocation: $(VENV)/.bench ## how long a revocation takes to be true, on SQLite and PostgreSQL (a minute)
 	$(BIN)/python -m benchmarks.revocation $(ARGS)

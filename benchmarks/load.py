@@ -36,7 +36,9 @@ class Asking(asyncio.Protocol):
         """A server that hangs up is a failed measurement."""
         self._fail(exc or ConnectionError("the server hung up"))
 
-    def begin(self, request: bytes, expects: bytes, until: float, most: int, took: list[float]) -> asyncio.Future[None]:
+    def begin(
+        self, request: bytes, expects: bytes, until: float, most: int, took: list[float], status: int
+    ) -> asyncio.Future[None]:
         """Ask ``request`` until then or so many times, and note how long each answer took.
 
         Args:
@@ -45,7 +47,9 @@ class Asking(asyncio.Protocol):
             until: by the clock of ``perf_counter``; one answer is waited for in any case.
             most: answers of all connections together.
             took: takes the seconds of each answer.
+            status: what every answer must have.
         """
+        self.good = f"HTTP/1.1 {status} ".encode()
         self.request, self.expects, self.until, self.most, self.took = request, expects, until, most, took
         self.done = asyncio.get_running_loop().create_future()
         self._ask()
@@ -68,7 +72,7 @@ class Asking(asyncio.Protocol):
             head, end, _ = self.buffer.partition(b"\r\n\r\n")
             if not end:
                 return None
-            if not head.startswith(b"HTTP/1.1 200"):
+            if not head.startswith(self.good):
                 return self._fail(ValueError(self.buffer.decode("latin-1")))
             length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
             self.missing = len(head) + 4 + int(length) if length else CHUNKED
@@ -123,7 +127,7 @@ async def follow() -> None:
         took: list[float] = []
         begun = perf_counter()
         until = begun + order["seconds"]
-        await asyncio.gather(*(one.begin(request, expects, until, order["most"], took) for one in asking))
+        await asyncio.gather(*(one.begin(request, expects, until, order["most"], took, order["status"]) for one in asking))
         print(json.dumps({"seconds": perf_counter() - begun, "took": took}), flush=True)
 
 

@@ -23,7 +23,15 @@ class Load:
     process: subprocess.Popen[str]
 
     def ask(
-        self, address: str, request: str, *, seconds: float, connections: int, most: int = NO_END, expects: str = ""
+        self,
+        address: str,
+        request: str,
+        *,
+        seconds: float,
+        connections: int,
+        most: int = NO_END,
+        expects: str = "",
+        status: int = 200,
     ) -> tuple[float, list[float]]:
         """Keep asking; how long that was in seconds, and how long each answer took.
 
@@ -34,9 +42,10 @@ class Load:
             connections: how many ask at the same time.
             most: answers after which it ends, too.
             expects: what every answer must hold.
+            status: what every answer must have.
 
         Raises:
-            RuntimeError: an answer was not 200, or not what was expected, or the server hung up.
+            RuntimeError: an answer had another status, or not what was expected, or the server hung up.
         """
         order = {
             "address": address,
@@ -45,6 +54,7 @@ class Load:
             "connections": connections,
             "most": most,
             "expects": expects,
+            "status": status,
         }
         to, of = pipes(self.process)
         to.write(json.dumps(order) + "\n")

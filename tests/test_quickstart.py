@@ -30,6 +30,7 @@ EVERY_TOOL = {
     "notes__list_notes",
     "notes__get_note",
     "notes__search_notes",
+    "notes__fetch_page",
     "notes__delete_note",
 }
 MODERN = {

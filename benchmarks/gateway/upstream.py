@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import uvicorn
 import uvloop
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchmarks.gateway.wire import (
     LARGE,
@@ -131,8 +131,8 @@ async def _tell(send: Send, token: Any) -> None:
         await asyncio.sleep(PROGRESS_EVERY)
 
 
-async def serve() -> None:
-    """Serve until standard input ends."""
+async def serve(app: ASGIApp = app) -> None:
+    """Serve ``app`` until standard input ends."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         config = uvicorn.Config(
             app,

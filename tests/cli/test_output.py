@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from mcpctl.cli.ages import ago, in_words, until
+from mcpctl.cli.cells import CELLS
 from mcpctl.cli.resources import KINDS, kind_called, targets
 from mcpctl.cli.tables import plain_lines, wrapped_lines
 from mcpctl.cli.terminal import printable
@@ -381,3 +382,17 @@ def test_a_binding_that_gives_a_token_nothing_is_named_when_it_is_minted(mcpctl:
     assert f"warning: {dead} gives it nothing: no token may do that, or it lies outside its project\n" in ran.err
     recording.say(minted | {"unusable": []})
     assert "warning" not in mcpctl("create", "mcptoken", "t", "-p", "demo", "--bind", dead).err
+
+
+DECISIONS = [
+    ({"allowed": True, "outcome": "ok", "details": {}}, "allowed"),
+    ({"allowed": True, "outcome": "tool_error", "details": None}, "allowed: tool_error"),
+    ({"allowed": False, "outcome": "refused"}, "refused"),
+    ({"allowed": True, "outcome": "ok", "details": {"cache": "hit"}}, "allowed, from the cache"),
+    ({"allowed": True, "outcome": "ok", "details": {"cache": "page"}}, "allowed, one more page"),
+]
+
+
+@pytest.mark.parametrize(("row", "expected"), DECISIONS, ids=[expected for _, expected in DECISIONS])
+def test_an_audit_row_says_what_was_decided_and_whether_the_server_was_asked(row: dict[str, Any], expected: str) -> None:
+    assert expected == CELLS["decision"](row, row["outcome"])

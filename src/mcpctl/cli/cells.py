@@ -80,10 +80,15 @@ def _what(item: Json, _value: Any) -> str:
     return " ".join(str(item.get(member) or NONE) for member in ("action", "resource", "name")) + beside
 
 
+_WITHOUT_SERVER: Final[dict[object, str]] = {"hit": ", from the cache", "page": ", one more page"}
+"""By ``details.cache`` of a call, what came of it without asking its server."""
+
+
 def _decision(item: Json, _value: Any) -> str:
     decided = "allowed" if item.get("allowed") is True else "refused"
     outcome = item.get("outcome") or "ok"
-    return decided if outcome in ("ok", decided) else f"{decided}: {outcome}"
+    kept = _WITHOUT_SERVER.get((item.get("details") or {}).get("cache"), "")
+    return (decided if outcome in ("ok", decided) else f"{decided}: {outcome}") + kept
 
 
 def stage_lines(value: Any) -> list[str]:

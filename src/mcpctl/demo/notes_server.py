@@ -27,6 +27,21 @@ DELETES: Final = ToolAnnotations(read_only_hint=False, destructive_hint=True, id
 FILE_VARIABLE: Final = "NOTES_FILE"
 MOST_NOTES: Final = 10_000
 
+PAGE: Final = """<!doctype html>
+<html>
+<head><title>Release 4.2</title><style>body { font-family: sans-serif }</style></head>
+<body>
+<script>track("release-4-2")</script>
+<h1>Release 4.2</h1>
+<p>Exports are <b>twice as fast</b>. Ask <a href="mailto:ann@example.com">ann@example.com</a> about the rest.</p>
+<ul><li>PDF: fixed</li><li>CSV: fixed</li></ul>
+<!-- TODO: remove before publishing -->
+<p>Built with <code>curl -H "Authorization: Bearer s3cr3t-of-the-build" https://ci.example.com/release/4.2</code></p>
+</body>
+</html>
+"""
+"""What a careless tool answers."""
+
 Number = Annotated[int, Field(ge=1, description="the number of a note, as list_notes shows it")]
 
 
@@ -94,7 +109,7 @@ class Notebook:
 
 
 def build_server(file: Path | None = None) -> MCPServer[None]:
-    """The server with its five tools."""
+    """The server with its six tools."""
     notebook = Notebook(file)
     server: MCPServer[None] = MCPServer("notes", instructions="Keeps short notes: add, list, read, search and delete them.")
 
@@ -123,6 +138,11 @@ def build_server(file: Path | None = None) -> MCPServer[None]:
         """Notes whose title or text holds every word of the query."""
         words = query.lower().split()
         return [note for note in notebook if all(word in f"{note.title}\n{note.text}".lower() for word in words)]
+
+    @server.tool(title="Fetch a page", annotations=READS, structured_output=False)
+    def fetch_page() -> str:
+        """A web page as careless tools fetch it, scripts and a credential included: see what a proxy model makes of it."""
+        return PAGE
 
     @server.tool(title="Delete a note", annotations=DELETES)
     def delete_note(number: Number) -> Note:

@@ -72,7 +72,8 @@ class DecisionLines:
         line.append(f"  {event.get('project') or '-'}/{who}  {event.get('method')} {what}")
         duration = event.get("durationMs")
         if allowed and duration is not None:
-            line.append(f"  {event.get('outcome')} in {duration:.1f} ms", style="dim")
+            kept = {"hit": " from the cache", "page": ", one more page"}.get(event.get("cache") or "", "")
+            line.append(f"  {event.get('outcome')}{kept} in {duration:.1f} ms", style="dim")
         reason = event.get("reason")
         if reason:
             line.append(f"  {reason}", style="dim")

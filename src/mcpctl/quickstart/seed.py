@@ -17,6 +17,15 @@ from mcpctl.server.command import private_file
 PROJECT: Final = "demo"
 TOKEN: Final = "agent"  # noqa: S105 - its name
 GATEWAY_USER: Final = "gateway"
+MODEL: Final = {
+    "name": "short",
+    "description": "Results that fit a context window: Markdown for HTML, nothing secret, at most 8000 characters of a text.",
+    "stages": [
+        {"stage": "html-to-markdown"},
+        {"stage": "redact"},
+        {"stage": "truncate", "options": {"maxChars": 8000}},
+    ],
+}
 NOTES: Final = {"name": "notes", "transport": "stdio", "command": "python", "args": ["-m", "mcpctl.demo.notes_server"]}
 
 
@@ -64,7 +73,10 @@ def seed(address: str, password: str, directory: Path, time_url: str, imported: 
                 admin.post(path_of("servers"), body)
         names = [str(body["name"]) for body in servers]
         if PROJECT not in _names(admin, "projects"):
-            admin.post(path_of("projects"), {"name": PROJECT, "servers": names})
+            # What somebody changed since is theirs: neither the model nor who names it is touched a second time.
+            if MODEL["name"] not in _names(admin, "proxymodels"):
+                admin.post(path_of("proxymodels"), MODEL)
+            admin.post(path_of("projects"), {"name": PROJECT, "servers": names, "proxyModel": MODEL["name"]})
         else:
             attached = admin.get(path_of("projects", PROJECT))["servers"]
             for name in names:

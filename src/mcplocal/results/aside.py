@@ -9,6 +9,9 @@ from typing import Final, TypeVar
 
 Made = TypeVar("Made")
 
+ENDS_WITHIN: Final = 2.0
+"""Seconds that what runs has when the gateway stops."""
+
 AT_ONCE: Final = 4
 """Threads. What was given up on still ends by itself, so these are never used up for good."""
 
@@ -30,6 +33,12 @@ class Aside:
         """What ``work`` makes, in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    def close(self) -> None:
-        """Begin nothing more; what runs is not waited for."""
+    async def close(self) -> bool:
+        """Begin nothing more, and wait a moment for what runs; whether all of it has ended."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        try:
+            async with asyncio.timeout(ENDS_WITHIN):
+                await asyncio.to_thread(self._threads.shutdown)
+        except TimeoutError:
+            return False
+        return True

@@ -23,6 +23,7 @@ import msgspec
 
 from mcplocal.heavy_json import without_collector
 from mcplocal.json_text import Member, Members, write_object
+from mcplocal.recent import Recent
 from mcplocal.results.cache_key import CacheKeys
 from mcplocal.results.counts import ResultCounts
 from mcplocal.results.private_directory import NotKept, PrivateDirectory
@@ -31,6 +32,10 @@ from mcplocal.wire import Era
 
 LARGEST: Final = 16 << 20
 """Bytes of a result that is kept."""
+
+SMALL: Final = 16 << 10
+"""Bytes of a file that is not read again while it is the same one."""
+REMEMBERED: Final = 512
 
 _LENGTH: Final = Struct(">I")
 _MARK: Final = 32
@@ -71,6 +76,7 @@ class FileCache:
         self._keys = keys
         self._counts = counts
         self._floor: dict[str, int] = {}
+        self._recent: Recent[str, tuple[tuple[int, ...] | None, _Head, Members]] = Recent(REMEMBERED)
 
     def get(self, key: str, digest: str, most: int = LARGEST) -> Cached | None:
         """What is kept under ``key``, if it is whole and still good.
@@ -83,8 +89,14 @@ class FileCache:
         Raises:
             Larger: it has more.
         """
-        found = self._directory.read(key, most)
-        cached = self._read(key, found, self.stamp(digest)) if found is not None else None
+        known = self._recent.get(key)
+        if known is not None and known[0] == self._directory.identity(key):
+            cached = self._good(key, known[1], known[2], self.stamp(digest))
+        else:
+            # Looked at before it is read: if it is another one by then, it is read again next time.
+            identity = self._directory.identity(key)
+            found = self._directory.read(key, most)
+            cached = self._read(key, found, self.stamp(digest), identity) if found is not None else None
         self._counts.cache["miss" if cached is None else "hit"] += 1
         return cached
 
@@ -133,26 +145,32 @@ class FileCache:
     def _stamp_name(self, digest: str) -> str:
         return "stamp-" + self._keys.name("stamp", digest)
 
-    def _read(self, key: str, found: bytes, stamp: int) -> Cached | None:
+    def _read(self, key: str, found: bytes, stamp: int, identity: tuple[int, ...] | None) -> Cached | None:
         try:
             (length,) = _LENGTH.unpack_from(found, _MARK)
             begin = _MARK + _LENGTH.size + length
             if begin > len(found) or not compare_digest(found[:_MARK], self._keys.mark(key, memoryview(found)[_MARK:])):
                 raise ValueError
             head = _head.decode(found[_MARK + _LENGTH.size : begin])
-            now = time()
-            good_until = min(head.until, head.at + self._directory.limits.most_age)
-            if not head.at <= now < good_until or head.stamp != stamp:
-                self._directory.remove(key)
-                return None
-            if any(not self._directory.stamp(page) for page in head.pages):
-                return None
-            answer = Answer(Era(head.era), _result(found[begin:]), size=head.size)
+            members = _result(found[begin:])
         except Exception:  # whatever can be wrong with bytes from a disk
             self._counts.cache["damaged"] += 1
             self._directory.remove(key)
             return None
-        return Cached(answer, now - head.at)
+        if identity is not None and len(found) <= SMALL:
+            self._recent.keep(key, (identity, head, members))
+        return self._good(key, head, members, stamp)
+
+    def _good(self, key: str, head: _Head, members: Members, stamp: int) -> Cached | None:
+        now = time()
+        good_until = min(head.until, head.at + self._directory.limits.most_age)
+        if not head.at <= now < good_until or head.stamp != stamp:
+            self._recent.pop(key)
+            self._directory.remove(key)
+            return None
+        if any(not self._directory.stamp(page) for page in head.pages):
+            return None
+        return Cached(Answer(Era(head.era), members, size=head.size), now - head.at)
 
 
 def _result(body: bytes) -> Members:

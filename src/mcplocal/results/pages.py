@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hmac import compare_digest
 from secrets import token_urlsafe
@@ -102,11 +102,11 @@ class Pages:
         self._directory = directory
         self._keys = keys
 
-    def keep(self, text: str, page_chars: int, ttl: float, of: Origin, bound_to: tuple[str, str]) -> Kept:
+    def keep(self, text: Iterable[str], page_chars: int, ttl: float, of: Origin, bound_to: tuple[str, str]) -> Kept:
         """Keep ``text``.
 
         Args:
-            text: all of it, the first page too.
+            text: all of it, the first page too, in pieces.
             page_chars: characters of a page, at most.
             ttl: seconds for which it can be read.
             of: where it is from.
@@ -184,13 +184,16 @@ class Pages:
         return self._keys.name("page", token, *bound_to)
 
 
-def paged(text: str, page_chars: int) -> Iterator[str]:
-    """``text`` in pieces of at most ``page_chars`` characters; together they are ``text``."""
-    place = 0
-    while place < len(text):
-        end = place + page_chars
-        if end < len(text):
-            line = text.rfind("\n", end - page_chars // BREAK_WITHIN, end)
+def paged(text: Iterable[str], page_chars: int) -> Iterator[str]:
+    """The pieces ``text`` as pages of at most ``page_chars`` characters; together they are the same."""
+    rest, place = "", 0
+    for piece in text:
+        rest, place = rest[place:] + piece, 0
+        while len(rest) - place > page_chars:
+            end = place + page_chars
+            line = rest.rfind("\n", end - page_chars // BREAK_WITHIN, end)
             end = end if line < 0 else line + 1
-        yield text[place:end]
-        place = end
+            yield rest[place:end]
+            place = end
+    if place < len(rest):
+        yield rest[place:]

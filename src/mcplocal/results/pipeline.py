@@ -72,6 +72,8 @@ class Pipeline:
         Raises:
             NothingLeft: what was to be taken out may still be in it.
         """
+        if not self._steps:
+            return answer, Notes()
         result = answer.result
         kind = result.get("resultType") if result is not None else None
         if result is None or (kind is not None and kind.value != "complete"):
@@ -188,9 +190,13 @@ def _members(before: Members, given: ToolResult, found: ToolResult, notes: Notes
 
 def with_note(members: Members, key: str, note: Any) -> Members:
     """``members`` with ``note`` in their ``_meta``; what is there already stays."""
-    there = members[META].value if META in members else {}
-    meta = there if isinstance(there, dict) else {}
-    return {**members, META: Member(write({**meta, key: note}))}
+    there = members[META].text.strip() if META in members else "{}"
+    named, told = write(key), write(note)
+    if there[:1] == "{" and named not in there:
+        inner = there[1:-1].strip()
+        return {**members, META: Member(f"{{{inner}{',' if inner else ''}{named}:{told}}}")}
+    meta = members[META].value
+    return {**members, META: Member(write({**(meta if isinstance(meta, dict) else {}), key: note}))}
 
 
 def _read(text: str) -> Any:

@@ -191,6 +191,19 @@ class PrivateDirectory:
         except OSError:
             return 0
 
+    def identity(self, name: str) -> tuple[int, ...] | None:
+        """What another file, or one that was written to, has otherwise; ``None`` if there is none that is ours alone."""
+        directory = self._opened(make=False)
+        if directory is None:
+            return None
+        try:
+            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except OSError:
+            return None
+        if not _is_ours(found):
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
     def mark(self, name: str, at: int) -> None:
         """Say in the file that something happened at ``at``, in nanoseconds.
 

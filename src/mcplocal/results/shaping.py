@@ -5,6 +5,7 @@ The router asks the one question before it comes here, and again before anything
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -22,7 +23,7 @@ from mcplocal.results.cache_key import CacheKeys
 from mcplocal.results.counts import ResultCounts
 from mcplocal.results.file_cache import Cached, FileCache
 from mcplocal.results.pages import Kept, Origin, Page, Pages
-from mcplocal.results.pipeline import Notes, NothingLeft, Pipeline, with_note
+from mcplocal.results.pipeline import Notes, NothingLeft, Pipeline
 from mcplocal.results.private_directory import Larger, Limits, PrivateDirectory
 from mcplocal.results.stage import StageContext
 from mcplocal.results.stages.paginate import how_to_go_on
@@ -33,7 +34,7 @@ from mcplocal.settings import Settings
 from mcplocal.shapes import PAGE_TOOL, Shape
 from mcplocal.upstream.answers import Answer, Notify
 from mcplocal.uses import NoPage, Trace, UpstreamError, Use
-from mcplocal.wire import Era
+from mcplocal.wire import META, Era
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +45,7 @@ RESULTS: Final = "results"
 """The directory below ``MCPLOCAL_CACHE_DIR``."""
 
 REMEMBERED: Final = 256
-INLINE: Final = 64 << 10
+INLINE: Final = 256 << 10
 """Bytes of a kept result that are read at once: that takes less time than going to a thread."""
 _RELAYED_WITHIN: Final = 1.0
 """Seconds for what is relayed while a call runs."""
@@ -190,8 +191,8 @@ class Shaping:
     async def close(self) -> None:
         """Let go of everything."""
         await self._summarizer.close()
-        self._aside.close()
-        self._directory.close()
+        if await self._aside.close():
+            self._directory.close()
 
     def _pipeline(self, shape: Shape) -> Pipeline:
         return self._pipelines.got(shape.key, lambda: Pipeline(steps_of(shape.stages), self.counts))
@@ -208,7 +209,7 @@ class Shaping:
     def _means(self, trace: Trace, entry: Entry, kept: list[Kept]) -> Means:
         caller, of = trace.caller, Origin(trace.use.name, shape_mark(trace.shape))
 
-        async def keep(text: str, page_chars: int, ttl: float) -> Kept:
+        async def keep(text: Iterable[str], page_chars: int, ttl: float) -> Kept:
             found = await self._aside.always(lambda: self._pages.keep(text, page_chars, ttl, of, _bound_to(caller)))
             kept.append(found)
             return found
@@ -250,7 +251,11 @@ def _bound_to(caller: Caller) -> tuple[str, str]:
 
 def _marked(cached: Cached) -> Answer:
     answer = cached.answer
-    answer.result = with_note(answer.result or {}, CACHE_NOTE, {"hit": True, "ageSeconds": round(cached.age, 1)})
+    found = answer.result or {}
+    # The member is kept with the result, so what it says is read once; and who writes it next need not read it at all.
+    said = found[META].value if META in found else {}
+    meta = {**(said if isinstance(said, dict) else {}), CACHE_NOTE: {"hit": True, "ageSeconds": round(cached.age, 1)}}
+    answer.result = {**found, META: Member(write(meta), meta)}
     return answer
 
 

@@ -19,7 +19,7 @@ the result as it was before, with a note. ``StageFailed`` says why in words that
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -36,14 +36,27 @@ class StageFailed(Exception):
     """The stage cannot do what it is for. The sentence is shown to the client, in ``_meta``."""
 
 
-class _Head(msgspec.Struct):
+class _Kind(msgspec.Struct):
     type: Any = None
+
+
+class _Text(msgspec.Struct):
     text: Any = None
 
 
-_head: Final = msgspec.json.Decoder(_Head)
+class _RawText(msgspec.Struct):
+    text: msgspec.Raw
+
+
+_kind: Final = msgspec.json.Decoder(_Kind)
+_text: Final = msgspec.json.Decoder(_Text)
+_raw_text: Final = msgspec.json.Decoder(_RawText)
+LARGE: Final = 1 << 20
+"""Bytes of a text from which on it is read in pieces by who can do with pieces."""
+_SPLIT: Final = 1 << 18
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _blocks: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_UNREAD: Final = object()
 _READS_OTHERWISE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """What msgspec does not take and JavaScript writes: half of a surrogate pair."""
 
@@ -54,12 +67,13 @@ class Block:
     Until something of it is changed it is the very text it came in.
     """
 
-    __slots__ = ("_head", "_raw")
+    __slots__ = ("_kind", "_raw", "_text")
 
     def __init__(self, raw: str | msgspec.Raw) -> None:
         """The block whose JSON is ``raw``, an object."""
         self._raw = raw
-        self._head: _Head | None = None
+        self._kind: Any = _UNREAD
+        self._text: Any = _UNREAD
 
     @classmethod
     def of_text(cls, text: str) -> Block:
@@ -79,14 +93,42 @@ class Block:
     @property
     def kind(self) -> str | None:
         """Its ``type``."""
-        kind = self._read().type
-        return kind if isinstance(kind, str) else None
+        if self._kind is _UNREAD:
+            try:
+                self._kind = _kind.decode(self._raw).type
+            except _READS_OTHERWISE:
+                self._kind = self._loaded("type")
+        return self._kind if isinstance(self._kind, str) else None
 
     @property
     def text(self) -> str | None:
         """Its text, if it is a block of text."""
-        head = self._read()
-        return head.text if head.type == "text" and isinstance(head.text, str) else None
+        if self._text is _UNREAD:
+            try:
+                self._text = _text.decode(self._raw).text if self.kind == "text" else None
+            except _READS_OTHERWISE:
+                self._text = self._loaded("text")
+        return self._text if isinstance(self._text, str) else None
+
+    @property
+    def is_large_text(self) -> bool:
+        """Whether it is a block of text that takes more memory as a whole than in ``pieces``."""
+        return self.size > LARGE and self.kind == "text"
+
+    def pieces(self) -> Iterator[str]:
+        """Its text in pieces, of which none is kept."""
+        try:
+            token = memoryview(_raw_text.decode(self._raw).text) if self.is_large_text else None
+        except _READS_OTHERWISE:
+            token = None
+        if token is None or bytes(token[:1]) != b'"':
+            yield self.text or ""
+            return
+        place, end = 1, len(token) - 1
+        while place < end:
+            cut = _whole_until(token, place, min(place + _SPLIT, end), end)
+            yield msgspec.json.decode(b'"' + bytes(token[place:cut]) + b'"', type=str)
+            place = cut
 
     def with_text(self, text: str) -> Block:
         """The same block with another text; all its other members are as they were."""
@@ -105,14 +147,22 @@ class Block:
             found = _loaded(self.json)
             return {key: write(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
-    def _read(self) -> _Head:
-        if self._head is None:
-            try:
-                self._head = _head.decode(self._raw)
-            except _READS_OTHERWISE:
-                found = _loaded(self.json)
-                self._head = _Head(found.get("type"), found.get("text")) if isinstance(found, dict) else _Head()
-        return self._head
+    def _loaded(self, member: str) -> Any:
+        found = _loaded(self.json)
+        return found.get(member) if isinstance(found, dict) else None
+
+
+def _whole_until(token: memoryview, begin: int, cut: int, end: int) -> int:
+    """The last place not after ``cut``, or the first after it, where the inside of a JSON string can be parted."""
+    while cut < end:
+        # Not within a character of several bytes, an escape, or a pair of surrogates.
+        if token[cut] & 0xC0 != 0x80:
+            last = bytes(token[max(begin, cut - 12) : cut])
+            run = len(last) - len(last.rstrip(b"\\"))
+            if run == 0 and b"\\u" not in last:
+                return cut
+        cut += 1
+    return end
 
 
 def blocks_of(content: str) -> tuple[Block, ...] | None:

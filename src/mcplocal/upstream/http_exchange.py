@@ -18,6 +18,9 @@ from mcplocal.upstream.answers import UpstreamFailed
 LONGEST_HEAD: Final = 64 << 10
 """Bytes of head that are read before a server is taken to be out of its mind."""
 
+LARGE: Final = 1 << 20
+"""Bytes of a body from which on its pieces are put together as they come."""
+
 READ_AHEAD: Final = 256 << 10
 """Bytes of a stream that wait for whoever reads it; past that the server waits."""
 
@@ -46,7 +49,7 @@ class Response:
         self.headers: dict[str, str] = {}
         self.deadline: Deadline | None = None
         self._connection = connection
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | bytearray] = []
         self._size = 0
         self._limit: int | None = None
         self._complete = False
@@ -71,7 +74,8 @@ class Response:
             await self._more()
         if self._error is not None:
             raise self._error
-        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        chunks, self._chunks = self._chunks, []
+        return chunks[0] if len(chunks) == 1 and isinstance(chunks[0], bytes) else b"".join(chunks)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Its pieces as they come; the server waits when they are not taken.
@@ -111,8 +115,14 @@ class Response:
 
     def take(self, piece: bytes) -> None:
         """A piece of the body has come."""
-        self._chunks.append(piece)
         self._size += len(piece)
+        if self._size > LARGE and self._limit is not None:
+            # Put together as it comes: thousands of pieces would be as much memory again, and stay with the process.
+            if len(self._chunks) != 1 or not isinstance(self._chunks[0], bytearray):
+                self._chunks = [bytearray(b"".join(self._chunks))]
+            self._chunks[0] += piece
+        else:
+            self._chunks.append(piece)
         if self._limit is not None:
             self._check_limit()
         else:

@@ -57,7 +57,7 @@ def main() -> None:
     for number in itertools.count():
         name = f"n{number % 5}"
         kept.keep(name, f"{name} {number} " + name * (number * 37 % 20000))
-        kept.pages.keep(f"page of {number} " * 500, 1000, 60, OF, ALICE)
+        kept.pages.keep([f"page of {number} " * 500], 1000, 60, OF, ALICE)
 
 
 if __name__ == "__main__":

@@ -163,6 +163,42 @@ def test_a_page_is_refused_once_its_tool_is(world: World, shaped: Make) -> None:
     assert "mcplocal__next_page" not in session.tools()
 
 
+def test_two_people_of_the_same_rights_share_nothing(world: World, shaped: Make) -> None:
+    project = shaped(Counting().upstream(tool("read", **READS)), "passthrough", cache=FOR_A_MINUTE)
+    server, name = project.project.servers[0], project.project.name
+    rights = [f"role:run,resource:servers,name:{server}", f"role:view,resource:projects,name:{name}"]
+    users = [world.control.user(f"{who}-{name}", *rights) for who in ("ann", "ben")]
+    url = project.endpoint.url.replace("/mcp", f"/projects/{name}/mcp")
+    sessions = [Endpoint(project.endpoint.http, url, user.bearer) for user in users]
+    # Each is known before the first is asked for a result, so the rights of both are read at one revision.
+    assert [[f"{server}__read"]] * 2 == [session.tools() for session in sessions]
+    found = [session.call(f"{server}__read").json()["result"] for session in (*sessions, *sessions)]
+    assert [False, False, True, True] == [is_hit(one) for one in found]
+    texts = [one["content"][0]["text"] for one in found]
+    assert texts[:2] == texts[2:]
+    assert texts[0] != texts[1]
+
+
+def test_rights_that_changed_end_what_was_fetched_by_them(world: World, shaped: Make) -> None:
+    project = shaped(Counting().upstream(tool("read", **READS)), "passthrough", cache=FOR_A_MINUTE)
+    server, name = project.project.servers[0], project.project.name
+    rights = [f"role:run,resource:servers,name:{server}", f"role:view,resource:projects,name:{name}"]
+    user = world.control.user(f"changed-{name}", *rights)
+    session = Endpoint(project.endpoint.http, project.endpoint.url.replace("/mcp", f"/projects/{name}/mcp"), user.bearer)
+
+    def hits() -> bool:
+        return is_hit(session.call(f"{server}__read").json()["result"])
+
+    assert [False, True] == [hits(), hits()]
+    more = {"subjects": [f"User:changed-{name}"], "roleBindings": [*rights, "role:view,resource:servers"]}
+    assert world.control.admin.put(f"/rbac/for-changed-{name}", more).status_code == 200
+    until = time.monotonic() + 3
+    while (kept := hits()) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not kept
+    assert hits()
+
+
 def test_a_hit_is_decided_about_and_stands_in_the_audit(world: World, shaped: Make) -> None:
     project = shaped(Counting().upstream(tool("read", **READS)), "passthrough", cache=FOR_A_MINUTE)
     project.call("read")
@@ -290,6 +326,25 @@ class Callers(RuleBasedStateMachine):
         }
         assert self.world.control.admin.put(f"/rbac/for-{person.name}", body).status_code == 200
         self._settle()
+
+    @rule(who=st.integers(0, 1), name=st.sampled_from(["read", "put", "act"]))
+    def rights_are_lost_and_given_back(self, who: int, name: str) -> None:
+        self.call(who, "read", 0)
+        self.change_rights(who, name)
+        self.change_rights(who, name)
+        self.call(who, "read", 0)
+
+    @rule(who=st.integers(0, 1), seconds=st.sampled_from([0.0, 20.0, 40.0, 70.0]))
+    def the_same_again_later(self, who: int, seconds: float) -> None:
+        self.call(who, "read", 0)
+        self.time_passes(seconds)
+        self.call(who, "read", 0)
+
+    @rule(which=st.integers(0, 1), first=st.integers(0, 1), name=st.sampled_from(["read", "put"]), argument=st.integers(0, 1))
+    def one_after_the_other(self, which: int, first: int, name: str, argument: int) -> None:
+        self._use(which)  # from here on the rights of both are read at the same revision
+        for who in (first, 1 - first, first, 1 - first):
+            self.call(who, name, argument)
 
     @rule(which=st.integers(0, 1))
     def change_model(self, which: int) -> None:

@@ -135,7 +135,7 @@ def test_a_directory_that_is_not_ours_alone_is_not_used(kept: Kept, tmp_path: Pa
     assert kept.directory.unusable is not None
     assert [] == list((tmp_path / "elsewhere").iterdir() if what == "link" else [])
     with pytest.raises(NotKept):
-        kept.pages.keep("text", 100, 60, OF, ALICE)
+        kept.pages.keep(["text"], 100, 60, OF, ALICE)
 
 
 def test_a_directory_that_is_taken_away_is_made_anew(kept: Kept) -> None:
@@ -238,7 +238,7 @@ def test_a_disk_that_takes_no_more_keeps_nothing_and_harms_nothing(kept: Kept) -
     assert kept.get("large") is None
     assert "hello" == kept.get("small")
     with pytest.raises(NotKept):
-        kept.pages.keep("x" * 100_000, 1000, 60, OF, ALICE)
+        kept.pages.keep(["x" * 100_000], 1000, 60, OF, ALICE)
     assert [] == list(kept.path.glob(f"{TEMPORARY}*"))
     assert 1 == kept.counts.cache["unavailable"]
 
@@ -281,7 +281,7 @@ def test_pages_are_read_by_their_cursors_and_by_nobody_else(
     text: str, page_chars: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     kept = Kept(tmp_path_factory.getbasetemp() / "pages" / "results")
-    made = kept.pages.keep(text, page_chars, 60, OF, ALICE)
+    made = kept.pages.keep([text], page_chars, 60, OF, ALICE)
     pages, cursor = [], made.cursor(1)
     while True:
         for foreign in (("User:bob", "p"), ("User:alice", "q"), ("User:alicep", ""), ("", "User:alicep")):
@@ -302,15 +302,15 @@ def test_pages_are_read_by_their_cursors_and_by_nobody_else(
     "cursor", ["", "x", "t" * 32 + ".1", "t" * 32 + ".0", "../../etc/passwd", "t" * 32 + ".1\n", "é" * 32 + ".1"]
 )
 def test_a_cursor_that_is_none_finds_nothing(kept: Kept, cursor: str) -> None:
-    kept.pages.keep("x" * 300, 100, 60, OF, ALICE)
+    kept.pages.keep(["x" * 300], 100, 60, OF, ALICE)
     assert kept.pages.page(cursor, ALICE) is None
 
 
 def test_a_page_ends_with_its_time_and_a_damaged_one_is_none(kept: Kept) -> None:
-    gone = kept.pages.keep("x" * 300, 100, -1, OF, ALICE)
+    gone = kept.pages.keep(["x" * 300], 100, -1, OF, ALICE)
     assert kept.pages.page(gone.cursor(1), ALICE) is None
     assert kept.pages.page(gone.cursor(99), ALICE) is None
-    made = kept.pages.keep("x" * 300, 100, 60, OF, ALICE)
+    made = kept.pages.keep(["x" * 300], 100, 60, OF, ALICE)
     assert kept.pages.page(made.cursor(4), ALICE) is None
     file = kept.path / made.name
     whole = bytearray(file.read_bytes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -54,9 +54,10 @@ class Nowhere:
     def __init__(self) -> None:
         self.kept: list[str] = []
 
-    async def keep(self, text: str, page_chars: int, _ttl: float) -> Kept:
-        self.kept.append(text)
-        pages = list(paged(text, page_chars))
+    async def keep(self, text: Iterable[str], page_chars: int, _ttl: float) -> Kept:
+        whole = "".join(text)
+        self.kept.append(whole)
+        pages = list(paged([whole], page_chars))
         return Kept("t" * 32, "name", pages[0], len(pages))
 
     async def nothing(self, *_: Any) -> Kept:
@@ -126,9 +127,31 @@ def test_a_text_is_cut_to_so_many_characters_and_a_short_one_not_at_all(text: st
 @pytest.mark.property
 @given(st.text(max_size=2000), st.integers(1, 90))
 def test_the_pages_of_a_text_are_together_that_text(text: str, page_chars: int) -> None:
-    pages = list(paged(text, page_chars))
+    pages = list(paged([text[:7], text[7:]], page_chars))
     assert text == "".join(pages)
     assert all(0 < len(page) <= page_chars for page in pages)
+
+
+@pytest.mark.property
+@given(
+    st.text(st.characters(codec="utf-8") | st.sampled_from('\\"\n\u00e9\U0001f600'), min_size=1),
+    st.booleans(),
+    st.integers(1, 9),
+)
+def test_the_pieces_of_a_large_text_are_together_that_text(text: str, escaped: bool, split: int) -> None:
+    block = Block(json.dumps({"type": "text", "text": text, "more": 1}, ensure_ascii=escaped))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mcplocal.results.stage.LARGE", 1)
+        patch.setattr("mcplocal.results.stage._SPLIT", split)
+        assert text == "".join(block.pieces())
+        pages: list[str] = []
+        where = Nowhere()
+        answer = Answer(Era.MODERN, {"content": Member(f"[{block.json}]")})
+        found, notes, _ = run(answer, ("paginate", {"pageChars": 100}), how=means(where))
+        pages = texts(found)
+    assert [] == notes.failed
+    assert [text] == where.kept
+    assert text.startswith(pages[0])
 
 
 @pytest.mark.property

@@ -34,7 +34,7 @@ async def summarized(result: ToolResult, options: Mapping[str, Any], summary: Su
         return result
     whole = texts[0] if len(texts) == 1 else "\n".join(texts)
     try:
-        kept = await keep(whole, ORIGINAL_PAGE, ORIGINAL_FOR)
+        kept = await keep((whole,), ORIGINAL_PAGE, ORIGINAL_FOR)
     except NotKept as error:
         raise StageFailed(f"the original cannot be kept: {error}") from None
     said = await summary(whole, int(options["maxTokens"]), str(options["instructions"]))

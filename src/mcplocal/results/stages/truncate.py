@@ -21,7 +21,9 @@ def truncated(result: ToolResult, options: Mapping[str, Any]) -> ToolResult:
 def as_text(result: ToolResult, most: int) -> ToolResult:
     """``result``, its structured content as text if that has more than ``most`` characters and no text has."""
     structured = result.structured
-    if structured is None or len(structured) <= most or any(len(text) > most for text in result.texts):
+    if structured is None or len(structured) <= most:
+        return result
+    if any(block.is_large_text or len(block.text or "") > most for block in result.content):
         return result
     return result.with_content((*result.content, Block.of_text(structured)))
 

@@ -1,0 +1,1 @@
+"""What shaping and caching results costs, and what it saves."""
