@@ -10,7 +10,7 @@ left out of the comparison, and nothing else is:
 - the wording and ``data`` of errors, which name what each side knows; codes and HTTP statuses are compared.
 - of a body that is no message: its id, which the gateway gives back where it can be read; and in the earlier era, -32602 is
   taken for -32600: the SDK says the first, JSON-RPC the second.
-- in the earlier era, the HTTP status of a request whose ``_meta`` is no object: it is refused before its era is known, with 400.
+- in the earlier era, the HTTP status of a request whose ``_meta`` is no object: it is refused before its era is known (400).
 
 And what is not generated, because the gateway is stricter on purpose or speaks for itself:
 
