@@ -10,6 +10,7 @@ left out of the comparison, and nothing else is:
 - the wording and ``data`` of errors, which name what each side knows; codes and HTTP statuses are compared.
 - of a body that is no message: its id, which the gateway gives back where it can be read; and in the earlier era, -32602 is
   taken for -32600: the SDK says the first, JSON-RPC the second.
+- in the earlier era, the HTTP status of a request whose ``_meta`` is no object: it is refused before its era is known (400).
 
 And what is not generated, because the gateway is stricter on purpose or speaks for itself:
 
@@ -119,6 +120,8 @@ class Both:
         """What both say of ``body``, which must be the same."""
         raw = body.encode()
         directly, through = (way.meaning_of(raw, era, more or {}) for way in (self.directly, self.through))
+        if era == "legacy" and (through.status, through.code, directly.code) == (400, -32602, -32602):
+            through.status = directly.status
         if era == "legacy" and directly.status == 400 and directly.code == -32602:
             directly.code = -32600
         if directly.id is None and directly.code in (-32600, -32700):
