@@ -216,6 +216,7 @@ DOORS = {
     "post_secrets", "put_secrets_id", "patch_secrets_id", "delete_secrets_id",
     "post_servers", "put_servers_id", "delete_servers_id",
     "post_projects", "put_projects_id", "delete_projects_id", "put_projects_id_servers_server", "delete_projects_id_servers_server",
+    "post_proxymodels", "put_proxymodels_id", "delete_proxymodels_id",
     "post_apply",
     "post_gateway_audit", "post_gateway_status",
     "post_authorize", "post_authorize_explain", "post_oauth2_introspect", "post_access_v1_evaluation", "post_access_v1_evaluations",
