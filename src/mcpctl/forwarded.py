@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
 
 Network = IPv4Network | IPv6Network
+
+MOST_HOPS: Final = 32
+"""Proxies believed one after another. Nobody has so many, and a long header must cost nothing: no bearer is known yet."""
 
 
 def client_address(peer: str, forwarded: Iterable[str], proxies: Sequence[Network]) -> str:
@@ -18,7 +22,7 @@ def client_address(peer: str, forwarded: Iterable[str], proxies: Sequence[Networ
     """
     if not proxies:
         return peer
-    address, hops = peer, [hop.strip() for line in forwarded for hop in line.split(",")]
+    address, hops = peer, [hop.strip() for line in forwarded for hop in line.split(",")][-MOST_HOPS:]
     while hops and is_in(address, proxies):
         parsed = _parsed(hops.pop())
         if parsed is None:
