@@ -181,6 +181,11 @@ class Settings(BaseSettings):
     allowed_origins: Words = Field(
         default=(), description="browser origins accepted besides the gateway's own, comma separated: https://app.example"
     )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
+        default=(),
+        description="networks of proxies before the gateway, comma separated: only what these say in X-Forwarded-For counts as "
+        "the client's address, in the audit and for who is slowed down",
+    )
     public_url: Annotated[str, AfterValidator(_base_url)] | None = Field(
         default=None, description="base URL by which clients know this gateway, such as https://mcp.example.com"
     )

@@ -1,4 +1,7 @@
-"""A real nginx before the two gateways, balancing as a Service's Ingress should: by the bearer, so by the client."""
+"""A real nginx before the two gateways, balancing as a Service's Ingress should: by the bearer, so by the client.
+
+It comes to them from 127.0.0.2, as an Ingress comes from an address of its own.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +36,12 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         location / {{
+            proxy_bind 127.0.0.2;
             proxy_pass http://mcp;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $remote_addr;
             proxy_buffering off;
             proxy_read_timeout 300s;
         }}

@@ -319,6 +319,29 @@ def test_two_gateways_behind_one_address_serve_sessions_as_long_as_each_client_c
         assert opened[0] == sum(client.handshakes for client in clients) - sum(handshakes)
 
 
+@pytest.mark.skipif(nginx.NGINX is None, reason="there is no nginx on this machine (Debian: apt-get install nginx-light)")
+def test_behind_nginx_the_audit_says_from_where_the_client_comes(five: Cluster) -> None:
+    """Whatever the client says of that itself, and whoever comes without the nginx."""
+    bearer = five.token("traced", "p", "role:run,resource:servers,name:up")["token"]
+    forged = {"X-Forwarded-For": "6.6.6.6"}
+    ports = [five.ports[name] for name in GATEWAYS]
+    transport = httpx2.HTTPTransport(local_address="127.0.0.3")
+    with (
+        nginx.before(ports, five.directory) as address,
+        httpx2.Client(timeout=20, transport=transport, headers=forged) as http,
+    ):
+        until(lambda: _answers(http, address), 10, "nginx")
+        assert Client(Endpoint(http, f"{address}/mcp", bearer)).call()
+        assert Client(Endpoint(http, f"http://127.0.0.1:{ports[0]}/mcp", bearer)).call()
+
+        def sources() -> list[str]:
+            rows = five.admin().get("/audit?project=p&token=p/traced&limit=10").json()["items"]
+            return [row["source"] for row in rows if row.get("tool") == "echo"]
+
+        until(lambda: len(sources()) == 2, 10, "the audit")
+        assert ["127.0.0.3", "127.0.0.3"] == sources()
+
+
 def _answers(http: httpx2.Client, address: str) -> bool:
     try:
         return http.get(f"{address}/healthz").status_code == 200

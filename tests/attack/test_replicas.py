@@ -91,8 +91,10 @@ def test_who_presents_a_revision_is_answered_by_no_replica_that_has_not_heard_of
 
 
 def test_what_is_no_revision_is_refused_and_no_wait(deaf: Pair) -> None:
-    for given in ("-1", "1.5", "x", "0x10", "٣", "9" * 19, "1 2", ",", "NaN"):
-        headers = [(b"authorization", f"Bearer {deaf.admin}".encode()), (b"mcpctl-min-revision", given.encode())]
+    for given in ("-1", "1.5", "x", "0x10", "٣", "9" * 19, "1 2", ",", "NaN", "", "1, 2", ("1", "2"), ("1", "1")):
+        values = given if isinstance(given, tuple) else (given,)
+        headers = [(b"authorization", f"Bearer {deaf.admin}".encode())]
+        headers += [(b"mcpctl-min-revision", value.encode()) for value in values]
         refused = deaf.one._portal.call(partial(deaf.one._http.request, "GET", "/users", headers=headers))
         assert (422, "Mcpctl-Min-Revision") == (refused.status_code, refused.json()["errors"][0]["field"])
 

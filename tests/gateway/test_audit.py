@@ -54,6 +54,31 @@ def test_every_call_leaves_one_event_with_its_reasons_and_never_its_arguments(wo
     assert set(expected) == stored
 
 
+SOURCES = [
+    ((), "6.6.6.6", "127.0.0.1"),
+    (("10.0.0.0/8",), "6.6.6.6", "127.0.0.1"),
+    (("127.0.0.0/8",), "6.6.6.6", "6.6.6.6"),
+    (("127.0.0.0/8",), "1.2.3.4, 6.6.6.6", "6.6.6.6"),
+    (("127.0.0.0/8", "10.0.0.0/8"), "1.2.3.4, 6.6.6.6, 10.1.2.3", "6.6.6.6"),
+    (("127.0.0.0/8", "10.0.0.0/8"), "6.6.6.6, ::ffff:10.1.2.3", "6.6.6.6"),
+    (("127.0.0.0/8",), "6.6.6.6, fe80::1%<script>", "127.0.0.1"),
+    (("127.0.0.0/8",), "6.6.6.6, nonsense", "127.0.0.1"),
+    (("127.0.0.0/8",), "", "127.0.0.1"),
+]
+
+
+def test_a_call_comes_from_whom_a_trusted_proxy_says_and_from_nobody_a_client_says(world: World) -> None:
+    seen: list[Any] = []
+    project = world.project(up=world.upstream(tools=[tool("good")]))
+    (server,) = project.servers
+    bearer = project.token(f"role:run,resource:servers,name:{server}")["token"]
+    params = {"name": f"{server}__good", "arguments": {}}
+    for trusted, forwarded, _ in SOURCES:
+        endpoint = world.gateway(on_decision=seen.append, trusted_proxies=",".join(trusted)).as_(bearer)
+        assert 200 == endpoint.modern("tools/call", params, X_Forwarded_For=forwarded).status_code
+    assert [source for *_, source in SOURCES] == [event["source"] for event in seen]
+
+
 def test_a_listener_that_fails_fails_no_call(world: World) -> None:
     def broken(_: Any) -> None:
         raise RuntimeError("on purpose")

@@ -183,6 +183,19 @@ def test_bad_bearers_of_one_source_are_answered_later_and_later_and_a_good_one_a
     assert time.monotonic() - begun < 0.3
 
 
+def test_behind_a_trusted_proxy_bad_bearers_of_one_client_do_not_slow_down_another(world: World) -> None:
+    for trusted, said, slowed in (("127.0.0.0/8", "203.0.113.7", False), ("10.0.0.0/8", "203.0.113.7", True)):
+        stranger = world.gateway(trusted_proxies=trusted).as_("mcpctl_pat_" + "0" * 43)
+        for _ in range(FREE + 4):
+            assert stranger.modern("tools/list", X_Forwarded_For="198.51.100.1").status_code == 401
+        begun = time.monotonic()
+        assert stranger.modern("tools/list", X_Forwarded_For=said).status_code == 401
+        assert slowed == (time.monotonic() - begun > 0.3), trusted
+        begun = time.monotonic()
+        assert stranger.modern("tools/list", X_Forwarded_For="203.0.113.9, 198.51.100.1").status_code == 401
+        assert time.monotonic() - begun > 0.3, "what a client writes itself does not make it another"
+
+
 def test_a_network_of_ipv6_is_one_source() -> None:
     slowdown = Slowdown()
     delays = [slowdown.delay(f"2001:db8:0:1::{n:x}") for n in range(FREE + 1)]

@@ -30,6 +30,7 @@ def test_a_flag_beats_a_variable_beats_the_file(monkeypatch: pytest.MonkeyPatch,
 def test_the_defaults_guard() -> None:
     found = load({})
     assert ((), DEMO_SERVERS, 30.0) == (found.upstream_networks, found.stdio_allow, found.trust_for)
+    assert () == found.trusted_proxies
     assert found.address == ("127.0.0.1", 8471)
 
 
@@ -39,6 +40,7 @@ READ = {
     ("trust_for", "2m"): 120,
     ("trust_for", " 7 "): 7,
     ("upstream_networks", "127.0.0.0/8, ::1/128"): (ip_network("127.0.0.0/8"), ip_network("::1/128")),
+    ("trusted_proxies", "10.244.0.0/16"): (ip_network("10.244.0.0/16"),),
     ("allowed_hosts", "a.example, b.example"): ("a.example", "b.example"),
     ("stdio_allow", '[["npx","-y","@acme/*","**"]]'): (("npx", "-y", "@acme/*", "**"),),
     ("stdio_allow", "[]"): (),
@@ -56,6 +58,7 @@ REFUSED = {
     ("trust_for", "soon"): "duration",
     ("trust_for", "-1"): "MCPLOCAL_TRUST_FOR",
     ("upstream_networks", "10.0.0.1/8"): "CIDR",
+    ("trusted_proxies", "ingress"): "CIDR",
     ("stdio_allow", "npx"): "JSON",
     ("stdio_allow", '["npx"]'): "list of argument vectors",
     ("stdio_allow", "[[]]"): "list of argument vectors",

@@ -9,8 +9,10 @@ import click
 
 from mcpctl.kubernetes.first_secrets import ADMIN_PASSWORD, CREDENTIAL, DATABASE_PASSWORD, DATABASE_URL, SECRET_KEY
 from mcpctl.main import cli as mcpctl
+from mcpctl.services.lifetimes import grace
 from mcpctl.settings import NAMES
 from mcplocal.main import cli as mcplocal
+from mcplocal.serve import DRAIN
 from mcplocal.settings import PREFIX, Settings
 from tests.kubernetes.rendering import Document, containers, pods, services_of
 
@@ -28,6 +30,10 @@ WITH_ACCOUNT = {"Job/mcpctl-bootstrap", "Job/mcpctl-rotation"}
 KNOWN = {*NAMES, *(PREFIX + name.upper() for name in Settings.model_fields)}
 PROGRAMS = {"mcpctl": mcpctl, "mcplocal": mcplocal}
 VOLUMES = {"secret", "emptyDir", "persistentVolumeClaim", "configMap"}
+HEARD_OF = 5
+"""Seconds until everybody has heard that a pod goes."""
+PUT_AWAY = 10
+"""Seconds from the last answer to the end: servers are ended and the audit is handed over."""
 LOOKS_SECRET = re.compile(r"mcpctl_(pat|ses)_|password|://[^/]*:[^/]*@|BEGIN .*PRIVATE", re.IGNORECASE)
 
 
@@ -143,6 +149,37 @@ def what_serves_is_probed_and_limited(documents: Sequence[Document]) -> Iterator
             yield f"{where}: no requests, or no limit of memory"
 
 
+def what_serves_has_time_to_drain(documents: Sequence[Document]) -> Iterator[str]:
+    for where, container, pod in ours_that_serve(documents):
+        setting = f"{container['args'][0].upper()}_DRAIN_DELAY"
+        delay = next((grace(one["value"], setting).total_seconds() for one in container["env"] if one["name"] == setting), 0)
+        if delay < HEARD_OF:
+            yield f"{where}: {setting} is {delay:g} s"
+        asleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        if asleep + delay + DRAIN + PUT_AWAY > pod.get("terminationGracePeriodSeconds", 30):
+            yield f"{where}: it is killed while it drains"
+
+
+def metrics_are_shown_where_they_are_looked_for(documents: Sequence[Document]) -> Iterator[str]:
+    notes = {where: template["metadata"].get("annotations", {}) for where, template in pods(documents)}
+    for where, container, _ in ours_that_serve(documents):
+        setting = f"{container['args'][0].upper()}_METRICS_LISTEN"
+        shown = [one["value"].rpartition(":")[2] for one in container["env"] if one["name"] == setting]
+        ports = [str(port["containerPort"]) for port in container["ports"] if port["name"] == "metrics"]
+        looked_for = notes[where.rpartition("/")[0]]
+        if looked_for.get("prometheus.io/scrape") != "true":
+            yield f"{where}: nobody is told of its metrics"
+        if not shown or not ports == shown == [looked_for.get("prometheus.io/port")]:
+            yield f"{where}: metrics are shown on {shown}, the port is {ports}, and {looked_for} says another"
+
+
+def ours_that_serve(documents: Sequence[Document]) -> Iterator[tuple[str, Document, Document]]:
+    """The containers of the two programs, with their pods' specs; not those of Jobs."""
+    for where, container, pod in containers(documents):
+        if where.startswith("Deployment/") and container.get("args", [""])[0] in PROGRAMS:
+            yield where, container, pod
+
+
 def settings_and_commands_exist(documents: Sequence[Document]) -> Iterator[str]:
     for where, container, _ in containers(documents):
         for variable in container.get("env", ()):
@@ -225,6 +262,8 @@ RULES: dict[str, Rule] = {
         files_of_secrets_are_there,
         images_have_a_version,
         what_serves_is_probed_and_limited,
+        what_serves_has_time_to_drain,
+        metrics_are_shown_where_they_are_looked_for,
         settings_and_commands_exist,
         selectors_find_what_they_mean,
         every_pod_is_behind_a_policy,

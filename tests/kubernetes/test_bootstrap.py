@@ -268,6 +268,8 @@ WRONG = (
     (["--secret", "Not A Name"], "cannot be the name of a Secret"),
     (["--gateway-secret", "a/b"], "cannot be the name of a Secret"),
     (["--database", "postgresql"], "is not HOST:PORT/NAME"),
+    (["--database", "postgresql:0/mcpctl"], "is not HOST:PORT/NAME"),
+    (["--database", "postgresql:65536/mcpctl"], "is not HOST:PORT/NAME"),
     (["--database", "user:password@host:5432/db"], "is not HOST:PORT/NAME"),
     (["--api-server", "http://localhost:1"], "plain http"),
     (["--service-account", "nowhere"], "automountServiceAccountToken"),

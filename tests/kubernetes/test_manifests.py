@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from copy import deepcopy
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +108,16 @@ def test_both_programs_take_the_settings_that_they_are_given(
     for deployment in ("mcpctl", "mcp"):
         for name, value in environment_of(documents, deployment).items():
             monkeypatch.setenv(name, str(tmp_path / "value") if value.startswith("/run/secrets/") else value)
-    assert ("0.0.0.0", 9470) == server_settings.load({}).metrics_address
+    control_plane = server_settings.load({})
+    assert (("0.0.0.0", 9470), 5.0) == (control_plane.metrics_address, control_plane.drain_seconds)
     gateway, host = gateway_settings.load(), one(documents, "Ingress", "mcp")["spec"]["rules"][0]["host"]
     assert (f"https://{host}", "http://mcpctl:8470", ()) == (
         gateway.public_url,
         gateway.control_plane,
         gateway.upstream_networks,
     )
+    assert (("0.0.0.0", 9471), 5.0) == (gateway.metrics_address, gateway.drain_delay)
+    assert (ip_network("10.244.0.0/16"),) == gateway.trusted_proxies
     assert {host, "mcp", "mcp.mcpctl.svc", "mcp.mcpctl.svc.cluster.local"} <= set(gateway.allowed_hosts)
 
 
@@ -191,13 +195,6 @@ def test_what_is_run_by_hand_waits_until_it_is_wanted(documents: list[Document])
     assert ["mcpctl", "test", "mcp"] == job["template"]["spec"]["containers"][0]["args"][:3]
 
 
-def test_a_pod_has_time_to_drain(documents: list[Document]) -> None:
-    """Ten seconds to finish, and five before that in which it is still asked."""
-    for name in ("mcp", "mcpctl"):
-        spec = one(documents, "Deployment", name)["spec"]["template"]["spec"]
-        assert spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] + 10 < spec["terminationGracePeriodSeconds"]
-
-
 REACHES = (
     ("mcp", "mcpctl", 8470, True),
     ("mcp", "mcpctl", 9470, False),
@@ -250,6 +247,8 @@ def test_who_reaches_whom(source: str | End, target: str | End, port: int, may: 
 
 POD = ("spec", "template", "spec")
 OWN = (*POD, "containers", 0)
+DRAINS = "what_serves_has_time_to_drain"
+METRICS = "metrics_are_shown_where_they_are_looked_for"
 WORDS = "settings_and_commands_exist"
 NOBODY = "runs_as_nobody_and_writes_nowhere"
 SECRETS = "secrets_are_named_and_never_written_down"
@@ -286,6 +285,15 @@ ATTACKS: tuple[tuple[str, str, str, tuple[str | int, ...], Any], ...] = (
     (WORDS, "Deployment", "mcp", (*OWN, "args"), ["mcplocal", "serv"]),
     (WORDS, "Job", "mcpctl-bootstrap", (*OWN, "args"), ["mcpctl", "bootstrap", "kubernetes", "--datbase=x"]),
     (WORDS, "Job", "mcp-smoke-test", (*OWN, "args", 6), "--allow-http"),
+    (DRAINS, "Deployment", "mcp", (*POD, "terminationGracePeriodSeconds"), 15),
+    (DRAINS, "Deployment", "mcpctl", (*POD, "terminationGracePeriodSeconds"), 20),
+    (DRAINS, "Deployment", "mcp", (*OWN, "lifecycle"), {"preStop": {"sleep": {"seconds": 40}}}),
+    (DRAINS, "Deployment", "mcp", (*OWN, "env"), []),
+    (METRICS, "Deployment", "mcp", (*OWN, "env"), []),
+    (METRICS, "Deployment", "mcp", (*OWN, "ports", 1), {"name": "metrics", "containerPort": 9470}),
+    (METRICS, "Deployment", "mcp", (*OWN, "ports", 1), None),
+    (METRICS, "Deployment", "mcpctl", ("spec", "template", "metadata", "annotations", "prometheus.io/port"), "8470"),
+    (METRICS, "Deployment", "mcp", ("spec", "template", "metadata", "annotations"), {}),
     ("selectors_find_what_they_mean", "Service", "mcp", ("spec", "selector"), {"app": "mcp"}),
     ("selectors_find_what_they_mean", "Service", "mcp", ("spec", "ports", 0, "targetPort"), "https"),
     ("selectors_find_what_they_mean", "PodDisruptionBudget", "mcpctl", ("spec", "selector", "matchLabels"), {}),

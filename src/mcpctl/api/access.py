@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from functools import cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from time import time
 from typing import Final
 from urllib.parse import unquote_plus
@@ -14,6 +14,7 @@ import anyio
 from anyio import to_thread
 from starlette.requests import Request
 
+from mcpctl import forwarded
 from mcpctl.api.control_plane import ControlPlane
 from mcpctl.errors import InvalidCredential, MissingCredential, StoreUnavailable, WrongHost
 from mcpctl.services.principals import NotAuthenticated, Principal, authenticate
@@ -83,19 +84,7 @@ def _basic_of(request: Request) -> tuple[str, str] | None:
 def source_of(request: Request, trusted_proxies: tuple[str, ...]) -> str:
     """The client's address. ``X-Forwarded-For`` counts only as far as configured proxies wrote it."""
     address = request.client.host if request.client else "unknown"
-    if not trusted_proxies:
-        return address
-    hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
-    while hops and _is_trusted(address, trusted_proxies):
-        candidate = hops.pop()
-        try:
-            parsed = ip_address(candidate)
-        except ValueError:
-            break
-        if isinstance(parsed, IPv6Address) and parsed.scope_id is not None:  # any text at all, and of no meaning elsewhere
-            break
-        address = str(parsed)
-    return address
+    return forwarded.client_address(address, request.headers.getlist("x-forwarded-for"), _networks(trusted_proxies))
 
 
 def base_url(request: Request, trusted_proxies: tuple[str, ...]) -> str:
@@ -107,7 +96,7 @@ def base_url(request: Request, trusted_proxies: tuple[str, ...]) -> str:
     scheme, host = request.scope["scheme"], request.headers.get("host", "")
     if not _HOST.fullmatch(host):
         raise WrongHost("the Host header must be a host and, if need be, a port")
-    if request.client is not None and _is_trusted(request.client.host, trusted_proxies):
+    if request.client is not None and forwarded.is_in(request.client.host, _networks(trusted_proxies)):
         said = request.headers.get("x-forwarded-proto", "").lower()
         scheme = said if said in ("http", "https") else scheme
     return f"{scheme}://{host}"
@@ -117,16 +106,8 @@ _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\
 
 
 @cache
-def _networks(trusted: tuple[str, ...]) -> tuple[object, ...]:
+def _networks(trusted: tuple[str, ...]) -> tuple[forwarded.Network, ...]:
     return tuple(ip_network(network, strict=False) for network in trusted)
-
-
-def _is_trusted(address: str, trusted: tuple[str, ...]) -> bool:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in _networks(trusted))  # type: ignore[operator]
 
 
 async def principal_of(control: ControlPlane, bearer: str, source: str, *, slowed: bool = True) -> Principal:

@@ -6,6 +6,7 @@ says ``Mcpctl-Min-Revision`` waits until this replica has heard of that revision
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
 from typing import Final
 
@@ -27,21 +28,23 @@ LARGEST: Final = 18
 """Digits a revision may have."""
 
 
-async def wait(control: ControlPlane, given: str) -> None:
+async def wait(control: ControlPlane, headers: Sequence[tuple[bytes, bytes]]) -> None:
     """Go on once this replica has heard of the revision that the client presents.
 
     Args:
         control: this replica.
-        given: the value of ``Mcpctl-Min-Revision``; empty if there is none.
+        headers: of the request, their names in lower case. ``Mcpctl-Min-Revision`` may stand among them once.
 
     Raises:
         InvalidInput: it is no revision.
         NotCaughtUp: it has not heard of it in time.
     """
-    if not given:
+    values = [value for name, value in headers if name == MIN_REVISION]
+    if not values:
         return
-    if not (given.isascii() and given.isdecimal() and len(given) <= LARGEST):
-        wrong = FieldError("Mcpctl-Min-Revision", "it must be a revision, which is a number of up to 18 digits")
+    given = values[0]
+    if len(values) > 1 or not (given.isdigit() and len(given) <= LARGEST):
+        wrong = FieldError("Mcpctl-Min-Revision", "it must be one revision, which is a number of up to 18 digits")
         raise InvalidInput(f"{wrong.field}: {wrong.message}", errors=[wrong])
     wanted = int(given)
     pause, until = 0.005, monotonic() + LONGEST_WAIT

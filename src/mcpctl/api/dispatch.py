@@ -80,7 +80,7 @@ async def _run(control: ControlPlane, operation: Operation, request: Request, re
     if isinstance(operation.guard, Unguarded):
         call = await _read_call(control, operation, request, source, request_id)
         return await _answered(operation, operation.do(control, request, call))
-    await caught_up.wait(control, bodies.header(request, caught_up.MIN_REVISION))
+    await caught_up.wait(control, request.scope["headers"])
     control.require_current_files()
     # Known before a byte of the body is read.
     bearer = access.bearer_of(request) if operation.standard != "oauth" else access.client_of(request)

@@ -21,7 +21,7 @@ from mcpctl.kubernetes.secret_store import SecretStore
 from mcpctl.kubernetes.service_account import MOUNTED, mounted
 
 NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-PLACE: Final = re.compile(r"[a-z0-9.-]+:\d{1,5}/[a-z][a-z0-9_]{0,62}")
+PLACE: Final = re.compile(r"[a-z0-9.-]+:([0-9]{1,5})/[a-z][a-z0-9_]{0,62}")
 
 
 @click.group(cls=CommandGroup, short_help="Give a new installation what it begins with.")
@@ -82,7 +82,8 @@ def kubernetes(
     for flag, name in (("secret", secret), ("gateway_secret", gateway_secret), ("database_secret", database_secret)):
         if not NAME.fullmatch(name):
             raise _wrong(flag, f"{name!a} cannot be the name of a Secret: lower-case letters, digits and '-', 63 at most")
-    if database is not None and not PLACE.fullmatch(database):
+    place = PLACE.fullmatch(database) if database is not None else None
+    if database is not None and (place is None or not 0 < int(place[1]) < 65536):
         raise _wrong("database", f"{database!a} is not HOST:PORT/NAME, such as postgresql:5432/mcpctl")
     found = resolve(Contexts(Path()), server=control_plane, allow_plain_http=allow_plain_http)
     if found.server is None:

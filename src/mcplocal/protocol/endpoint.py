@@ -15,6 +15,7 @@ from time import monotonic, perf_counter
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from mcpctl import forwarded
 from mcpctl.errors import (
     InvalidCredential,
     MethodNotAllowed,
@@ -63,6 +64,7 @@ class Endpoint:
         self._gateway = gateway
         self._largest = settings.max_request_bytes
         self._addressed = Addressed(settings)
+        self._proxies = settings.trusted_proxies
         self._methods = Methods(gateway.router)
         self._sessions = Sessions(settings.idle_timeout, settings.max_sessions, self._session_ended)
         self._most_streams = settings.max_sessions
@@ -81,6 +83,9 @@ class Endpoint:
         """Answer one request. Whatever goes wrong is an answer too."""
         begun = perf_counter()
         request.begin()
+        if self._proxies:
+            lines = request.headers.get("x-forwarded-for", ())
+            request.source = forwarded.client_address(request.source, lines, self._proxies)
         outcome: Outcome = "refused"
         try:
             await self._serve(request)

@@ -42,7 +42,7 @@ class Request(ABC):
         path: decoded, without the query.
         project: the project in it; ``None`` at ``/mcp``.
         headers: all of them.
-        source: the client's address.
+        source: the client's address; once it is being answered, the one behind proxies that are trusted.
         id: for logs and audit, see ``mcpctl.request_ids``; known once it has begun.
         asked: the method of its message, once that has been read.
     """
