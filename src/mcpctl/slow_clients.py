@@ -6,8 +6,6 @@ A request that comes whole, as nearly all do, costs nothing more: no timer is se
 from __future__ import annotations
 
 import asyncio
-import json
-from http import HTTPStatus
 from typing import Any, Final, cast
 
 from mcpctl.errors import HeadTooLarge, Problem, TooSlow
@@ -29,6 +27,7 @@ class PatientProtocol(HttpProtocol):
         self._in_head = False
         self._in_request = False
         self._head_size = 0
+        self._parts = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to serve, and to wait for the first request."""
@@ -46,26 +45,39 @@ class PatientProtocol(HttpProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a request that has begun and is not yet whole is waited for."""
+        self._parts = 1 if self._in_request else 0
         super().data_received(data)
         if not self._in_request:
             return
         if self._in_head:
-            self._head_size += len(data)
+            # How much of it is a head that begins behind something else is not known: of one reading at most, and only once.
+            if self._parts <= 1:
+                self._head_size += len(data)
             if self._head_size > LARGEST_HEAD:
                 self._refuse(HeadTooLarge(f"the line and headers of the request are larger than {LARGEST_HEAD} bytes"))
                 return
         if self._reading is None:
             self._reading = self.loop.call_later(self.patience, self._give_up_reading)
 
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        self.note_beginning()
-        super().on_message_begin()
-
     def note_beginning(self) -> None:
         """A request begins, whoever sees to it."""
-        self._in_head = self._in_request = True
+        super().note_beginning()
+        self._in_request = True
+        self._begin_head()
+
+    def on_chunk_header(self) -> None:
+        """A chunk of a body begins. If it is the last, header lines may follow; they have the limit of a head."""
+        self._begin_head()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._in_head = False
+        super().on_body(body)
+
+    def _begin_head(self) -> None:
+        self._in_head = True
         self._head_size = 0
+        self._parts += 1
 
     def on_headers_complete(self) -> None:
         """Its head is whole."""
@@ -117,16 +129,8 @@ class PatientProtocol(HttpProtocol):
         self._refuse(TooSlow(f"the request did not come to its end within {self.patience:g} s"))
 
     def _refuse(self, problem: Problem) -> None:
-        """Close; with a word about why, unless something is being said already."""
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            body = json.dumps(problem.as_json()).encode()
-            head = (
-                f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\nContent-Type: application/problem+json\r\n"
-                f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
-            )
-            self.transport.write(head.encode() + body)
         self._in_request = False
-        self.transport.close()
+        self.refuse(problem)
 
 
 def protocol(patience: float) -> type[asyncio.Protocol]:

@@ -6,19 +6,22 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from mcpctl.http_protocol import HttpProtocol
 from mcpctl.server.listener import Listener
-from mcplocal.protocol.http1 import _endpoint_in
+from mcplocal.protocol import http1
+from mcplocal.protocol.exchange import Request
+from mcplocal.protocol.http1 import EndpointProtocol, _endpoint_in
 from tests.gateway.conftest import META, Endpoint, World
 from tests.gateway.test_edge import LISTING
 from tests.gateway.upstreams import MODERN
 
 SHORT, ORDINARY = "/mcp", "/%6dcp"
+GET = b"GET /mcp HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def request(token: str, path: str, body: str = LISTING, method: str = "POST", version: str = "1.1", **more: str) -> bytes:
@@ -119,23 +122,114 @@ async def _app(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
                 return
 
 
-@pytest.mark.anyio
-async def test_an_idle_connection_is_kept_while_it_is_used_and_ended_when_it_is_not() -> None:
-    listener = Listener(_app, "127.0.0.1", 0, http=HttpProtocol)
-    listener.config.timeout_keep_alive = 1
+@asynccontextmanager
+async def served(http: type[asyncio.Protocol], keep_alive: int = 75) -> AsyncIterator[tuple[str, int]]:
+    """``_app`` behind ``http``; yields host and port."""
+    listener = Listener(_app, "127.0.0.1", 0, http=http)
+    listener.config.timeout_keep_alive = keep_alive
     serving = asyncio.create_task(listener.serve_until_stopped())
-    for _ in range(1000):
-        if listener.started:
-            break
-        await asyncio.sleep(0.01)
-    reader, writer = await asyncio.open_connection("127.0.0.1", listener.socket.getsockname()[1])
-    began = asyncio.get_running_loop().time()
-    for _ in range(4):
-        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert b"200" in await reader.readuntil(b"\r\n\r\n")
-        await asyncio.sleep(0.4)
-    assert asyncio.get_running_loop().time() - began > listener.config.timeout_keep_alive
-    assert b"" == await reader.read()
-    writer.close()
-    listener.stop()
-    await serving
+    await soon(lambda: listener.started)
+    try:
+        yield listener.socket.getsockname()[:2]
+    finally:
+        listener.stop()
+        await serving
+
+
+async def soon(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not what():  # noqa: ASYNC110 - nobody says so
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stray", [b"", b"\r\n"])
+async def test_an_idle_connection_is_kept_while_it_is_used_and_ended_when_it_is_not(stray: bytes) -> None:
+    async with served(HttpProtocol, keep_alive=1) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        began = asyncio.get_running_loop().time()
+        for _ in range(4):
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert b"200" in await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.4)
+        assert asyncio.get_running_loop().time() - began > 1
+        writer.write(stray)
+        async with asyncio.timeout(10):
+            assert b"" == await reader.read()
+        writer.close()
+
+
+@pytest.mark.anyio
+async def test_a_stream_whose_client_has_gone_ends_though_a_request_waits_behind_it() -> None:
+    ended: list[str] = []
+
+    async def answer(asked: Request) -> None:
+        await asked.begin_stream()
+        gone = asyncio.create_task(asked.gone())
+        while not gone.done():
+            await asked.push(b"x")
+            await asyncio.sleep(0.01)
+        ended.append(asked.path)
+
+    async with served(http1.protocol(answer, 30)) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET * 2)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await soon(lambda: bool(ended))
+        assert ["/mcp"] == ended, "and what waited is not begun any more"
+
+
+@pytest.mark.anyio
+async def test_nothing_more_is_answered_while_a_client_does_not_take_what_it_was_answered() -> None:
+    begun: list[str] = []
+
+    async def answer(asked: Request) -> None:
+        begun.append(asked.path)
+        await asked.respond(200, b"", b"x" * (1 << 20))
+
+    async with served(http1.protocol(answer, 1)) as address:
+        _, writer = await asyncio.open_connection(*address, limit=1)
+        writer.write(GET * 100)
+        await asyncio.sleep(0.5)
+        assert 0 < len(begun) < 50, "as many as the system's own buffers hold"
+        writer.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", [b"/mcp", b"/else"])
+async def test_no_more_is_read_while_requests_wait(path: bytes) -> None:
+    waiting: list[int] = []
+
+    class Counting(EndpointProtocol):
+        def on_response_complete(self) -> None:
+            waiting.append(len(self.pipeline))
+            super().on_response_complete()
+
+    async def answer(asked: Request) -> None:
+        await asked.respond(200, b"", b"")
+
+    Counting.answer = staticmethod(answer)
+    one = GET.replace(b"/mcp", path)
+    async with served(Counting) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(one * 40_000)
+        for _ in range(3000):
+            await reader.readuntil(b"\r\n\r\n")
+        assert max(waiting) <= (256 << 10) // len(one), "as many as one reading brings"
+        writer.transport.abort()
+
+
+@pytest.mark.anyio
+async def test_what_is_no_request_is_not_taken_for_the_answer_to_the_one_before_it() -> None:
+    async def answer(asked: Request) -> None:
+        await asked.respond(200, b"", b"done")
+
+    async with served(http1.protocol(answer, 30)) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET + b"no request\r\n\r\n")
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in head
+        assert b"done" == body
+        writer.close()

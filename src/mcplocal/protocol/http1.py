@@ -108,6 +108,9 @@ class DirectRequest(Request):
 
     async def respond(self, status: int, head: bytes, body: bytes) -> None:
         """See ``Request``."""
+        flow = self._connection.flow
+        if flow.write_paused and not self.disconnected:
+            await flow.drain()
         if self.disconnected:
             return
         self.response_started = True
@@ -208,10 +211,12 @@ class EndpointProtocol(slow_clients.PatientProtocol):
         self.note_head()
         before = self.cycle
         request = DirectRequest(self, self.parser.get_method().decode(), *where, by_name(self.headers))
+        self.headers = []
         self.cycle = cast("Any", request)
         if before is None or before.response_complete:
             request.task = self.loop.create_task(request.run_asgi(type(self).answer))
             self.tasks.add(request.task)
+            self.under_way = cast("Any", request)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, cast("Any", type(self).answer)))
