@@ -61,7 +61,7 @@ class Nowhere:
         whole = "".join(text)
         self.kept.append(whole)
         pages = list(paged([whole], page_chars))
-        return Kept("t" * 32, "name", pages[0], len(pages))
+        return Kept("t" * 32, "name", pages[0], len(pages), inf)
 
     async def nothing(self, *_: Any) -> Kept:
         raise NotKept("the disk is full")
