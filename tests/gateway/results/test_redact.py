@@ -186,6 +186,16 @@ def test_what_only_claims_to_be_base64_is_looked_into(data: str) -> None:
     assert TOKEN not in redactor().member("contents", f'[{{"uri":"x:y","blob":{data}}}]', FOREVER)
 
 
+def test_json_in_json_in_json_hides_nothing_however_deep() -> None:
+    text = f'{{"a":"{SPELLINGS["escaped"]}"}}'
+    for _ in range(7):
+        text = json.dumps({"a": text})
+    found = redacted(text)
+    while found.startswith("{"):
+        found = json.loads(found)["a"]
+    assert "[redacted:mcpctl-token]" == found
+
+
 def test_a_member_that_stands_twice_hides_nothing() -> None:
     twice = f'"text":"{TOKEN}","text":"fine"'
     long_name = "é" * 20  # shorter than it would be written in ASCII

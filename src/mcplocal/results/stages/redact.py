@@ -34,8 +34,8 @@ _LINE_END: Final = re.compile(r"\\.|\n", re.DOTALL)
 _BASE64: Final = re.compile(r'"(?:[A-Za-z0-9+/]|\\/|\\[rn])*+={0,2}"')
 _SHORTEST_CARD: Final = 13
 _BASE64_OF: Final = {"image": "data", "audio": "data"}
-DEEPEST: Final = 4
-"""How many levels of JSON inside strings of JSON are looked into."""
+DEEPEST: Final = 16
+"""How many levels of JSON inside strings of JSON are looked into: each doubles the backslashes, so the last takes 64 KiB."""
 
 
 class Redactor:
