@@ -67,12 +67,13 @@ def clear(output: str) -> None:
     Example: mcplocal cache clear
     """
     directory = cache_directory(load())
+    if (why := directory.unusable) is not None:
+        raise click.ClickException(f"nothing was removed: {why}")
     found: Content = directory.clear()
     if output == "json":
         click.echo(json.dumps({"directory": str(directory.path), "removedEntries": found.entries, "removedBytes": found.size}))
         return
     click.echo(f"Removed {found.entries:,} entries ({_shown(found.size)}) from {directory.path}")
-    _say_if_unusable(directory)
 
 
 def _say_if_unusable(directory: PrivateDirectory) -> None:

@@ -7,6 +7,7 @@ gateway's credential, cannot make up an entry. Gateways with one credential shar
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from hashlib import blake2b, sha256
 from typing import Any, Final
@@ -20,6 +21,7 @@ _TRACE_CONTEXT: Final = frozenset(("traceparent", "tracestate"))
 """Members of ``_meta`` that differ from call to call and that no result depends on (W3C Trace Context)."""
 
 
+_MINUS_ZERO: Final = re.compile(r"[\[:,\s]-0(?![\d.eE])")
 _encoder: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
@@ -81,9 +83,9 @@ class CacheKeys:
 def _canonical(arguments: Any, source: str) -> str:
     """Arguments that mean the same, in one way of writing them.
 
-    With a fraction among them they are what was sent: numbers that are one to this program may be two to a server.
+    With a fraction or a ``-0`` among them they are what was sent: numbers that are one to this program may be two to a server.
     """
-    return source if _has_fraction(arguments) else _sorted(arguments)
+    return source if _has_fraction(arguments) or _MINUS_ZERO.search(source) is not None else _sorted(arguments)
 
 
 def _sorted(value: Mapping[str, Any] | Any) -> str:

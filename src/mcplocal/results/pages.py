@@ -63,12 +63,14 @@ class Kept:
         name: of the file.
         first: its first page.
         count: how many pages it has.
+        until: when they can be read no more, in Unix seconds.
     """
 
     token: str
     name: str
     first: str
     count: int
+    until: float
 
     def cursor(self, number: int) -> str:
         """The cursor of the page of that number; the first is 1."""
@@ -115,7 +117,7 @@ class Pages:
         Raises:
             NotKept: it cannot be.
         """
-        token = token_urlsafe(24)
+        token, until = token_urlsafe(24), time() + ttl
         name = self._name(token, bound_to)
         table = bytearray()
         count = 0
@@ -132,13 +134,13 @@ class Pages:
                 place += len(data)
                 yield data
             table.extend(_PAGE.pack(place, b""))
-            head = json.dumps({"until": time() + ttl, "tool": of.tool, "shape": of.shape, "pages": count}).encode()
+            head = json.dumps({"until": until, "tool": of.tool, "shape": of.shape, "pages": count}).encode()
             yield bytes(table)
             yield head
             yield _TAIL.pack(len(head), self._keys.mark(name, b"head", table, head))
 
         self._directory.write(name, pieces())
-        return Kept(token, name, first, count)
+        return Kept(token, name, first, count, until)
 
     def page(self, cursor: str, bound_to: tuple[str, str]) -> Page | None:
         """The page of ``cursor``; ``None`` if there is none for whom it is asked, or not any more."""

@@ -64,7 +64,7 @@ class Pipeline:
         """Run ``steps``, in order."""
         self._steps = tuple(steps)
         self._counts = counts
-        self.redacts = tuple(step for step in self._steps if step.must_not_fail)
+        self.redacts = tuple(step for step in dict.fromkeys(self._steps) if step.must_not_fail)
 
     async def shaped(self, answer: Answer, means: Means) -> tuple[Answer, Notes]:
         """``answer`` of a tool, shaped.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
-from time import monotonic
+from time import monotonic, time
 from typing import Final
 
 import structlog
@@ -164,7 +164,9 @@ class Shaping:
             self.done(trace)
             trace.stamp = self._cache.stamp(digest)
         if trace.cache_key is not None and shape.cache is not None and _may_be_kept(found, notes):
-            keep = partial(self._cache.keep, trace.cache_key, found, shape.cache.ttl, trace.stamp, [one.name for one in kept])
+            # A cursor whose pages are gone is no good result.
+            ttl = min(shape.cache.ttl, *(one.until - time() for one in kept)) if kept else shape.cache.ttl
+            keep = partial(self._cache.keep, trace.cache_key, found, ttl, trace.stamp, [one.name for one in kept])
             await self._aside.always(keep)
         return found
 

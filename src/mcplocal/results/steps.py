@@ -22,6 +22,8 @@ from mcplocal.results.stages.truncate import truncated
 
 TIMEOUT: Final = 20.0
 """Seconds a builtin stage may take for one result."""
+HTML_TIMEOUT: Final = 15.0
+"""Seconds after which HTML is given up by who reads it, so that its thread is free before anybody stops waiting for it."""
 SLOWER: Final = 64 << 10
 """Bytes up to which most stages take less time than going to a thread: a tenth of a millisecond."""
 SLOW: Final = 8 << 10
@@ -58,6 +60,7 @@ class Step:
         timeout: seconds it may take.
         of_errors: whether it is also for results that say the tool failed.
         cuts: whether part of a text may be kept or left out there, so that what is to be taken out must be gone before.
+        rewrites: whether text that was in pieces, or spelt otherwise, can be a secret behind it (``&#95;`` becomes ``_``).
         redactor: of ``redact``; where that is broken, ``broken``.
         broken: why it can never run here.
     """
@@ -67,6 +70,7 @@ class Step:
     timeout: float = TIMEOUT
     of_errors: bool = True
     cuts: bool = False
+    rewrites: bool = False
     redactor: Redactor | None = None
     broken: str | None = None
 
@@ -79,11 +83,16 @@ class Step:
 def steps_of(stages: tuple[tuple[str, Mapping[str, Any]], ...]) -> tuple[Step, ...]:
     """What runs, in order. A ``redact`` that stands behind a stage that cuts runs before it as well.
 
-    Else half of a secret would be on one page and half on the next, and a text that is kept would hold all of it.
+    Else half of a secret would be on one page and half on the next, and a text that is kept would hold all of it. And one that
+    stands before a stage that rewrites runs behind it as well.
     """
-    steps = [_step(name, options) for name, options in stages if name != "passthrough"]
+    steps: list[Step] = []
+    for step in (_step(name, options) for name, options in stages if name != "passthrough"):
+        steps.append(step)
+        if step.rewrites:
+            steps += dict.fromkeys(one for one in steps if one.must_not_fail)
     cut = next((place for place, step in enumerate(steps) if step.cuts), len(steps))
-    late = [step for step in steps[cut:] if step.must_not_fail]
+    late = [step for step in dict.fromkeys(steps[cut:]) if step.must_not_fail and step not in steps[:cut]]
     return (*steps[:cut], *late, *steps[cut:])
 
 
@@ -127,12 +136,16 @@ def _compact_json(options: Mapping[str, Any]) -> Step:
 def _select(options: Mapping[str, Any]) -> Step:
     from mcplocal.results.stages.select import selected  # here: a gateway without such a model never needs JMESPath
 
-    return _aside("select", lambda result: selected(result, options, monotonic() + TIMEOUT), SLOW, of_errors=False)
+    return _aside(
+        "select", lambda result: selected(result, options, monotonic() + TIMEOUT), SLOW, of_errors=False, rewrites=True
+    )
 
 
 def _html_to_markdown(options: Mapping[str, Any]) -> Step:
     # A thousand characters of HTML take four milliseconds.
-    return _aside("html-to-markdown", lambda result: as_markdown(result, options), 256)
+    return _aside(
+        "html-to-markdown", lambda result: as_markdown(result, options, monotonic() + HTML_TIMEOUT), 256, rewrites=True
+    )
 
 
 def _redact(options: Mapping[str, Any]) -> Step:
@@ -171,4 +184,4 @@ def _third_party(name: str, options: Mapping[str, Any]) -> Step:
             raise StageFailed("it gives back no result")
         return found
 
-    return Step(name, run, timeout=THIRD_PARTY_TIMEOUT, of_errors=False, cuts=True)
+    return Step(name, run, timeout=THIRD_PARTY_TIMEOUT, of_errors=False, cuts=True, rewrites=True)

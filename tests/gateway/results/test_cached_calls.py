@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from mcplocal.serve import build_app
-from tests.gateway.conftest import Endpoint, Project, World
+from tests.gateway.conftest import META, Endpoint, Project, World
 from tests.gateway.results.conftest import Make, answering, model, result, select
 from tests.gateway.upstreams import Upstream, served, tool
 from tests.serving import Client
@@ -83,6 +83,25 @@ def test_the_same_arguments_in_another_order_are_the_same_call(shaped: Make) -> 
     assert not is_hit(project.call("read", {"a": 1}))
 
 
+TWO_VALUES = [("0", "-0"), ("1", "true"), ("1", "1.0"), ("9007199254740993", "9007199254740992"), ('"\u00e9"', '"e\u0301"')]
+
+
+@pytest.mark.parametrize(("one", "other"), TWO_VALUES, ids=lambda value: ascii(value))
+def test_arguments_that_a_server_may_tell_apart_are_two_calls(shaped: Make, one: str, other: str) -> None:
+    project = shaped(Counting().upstream(*TOOLS), "passthrough", cache=FOR_A_MINUTE)
+    name = project.prefix + "read"
+
+    def call(value: str) -> dict[str, Any]:
+        params = {"_meta": META, "name": name, "arguments": {"z": ["@"]}}
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).replace('"@"', value)
+        sent = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": name}
+        found: dict[str, Any] = project.endpoint.post(body.encode(), sent).json()["result"]
+        return found
+
+    call(one)
+    assert (True, False) == (is_hit(call(one)), is_hit(call(other)))
+
+
 NEVER_KEPT = {
     "a failed tool": result("no", isError=True),
     "a question": json.dumps({"resultType": "input_required", "inputRequests": {}, "requestState": "s"}),
@@ -123,6 +142,14 @@ def test_a_page_of_a_cached_result_can_still_be_read_and_else_it_is_no_hit(shape
     files = list((project.world.tmp_path / "cache" / "results").iterdir())
     max(files, key=lambda file: file.stat().st_size).unlink()
     assert note != project.texts()[1]
+
+
+def test_a_result_is_kept_no_longer_than_its_pages_can_be_read(shaped: Make) -> None:
+    stage = ("paginate", {"pageChars": 300, "ttlSeconds": 1})
+    project = shaped(answering(result("line\n" * 200), tool("get", **READS)), stage, cache=FOR_A_MINUTE)
+    project.call()
+    time.sleep(1.1)
+    assert not is_hit(project.call())
 
 
 def test_pages_are_for_the_caller_and_asked_about_each_time(shaped: Make, world: World) -> None:
@@ -228,6 +255,15 @@ def test_the_commands_show_and_empty_it(shaped: Make) -> None:
     assert 1 == json.loads(run("stats", "-o", "json"))["entries"]
     assert run("clear").startswith("Removed 1 entries")
     assert not is_hit(project.call("read"))
+
+
+def test_clearing_what_cannot_be_cleared_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir(mode=0o755)
+    (tmp_path / "results").chmod(0o755)
+    start = [sys.executable, "-c", "from mcplocal.main import main; main()", "cache", "clear"]
+    found = subprocess.run(start, env={"MCPLOCAL_CACHE_DIR": str(tmp_path), "PATH": ""}, capture_output=True, text=True)
+    assert (1, "") == (found.returncode, found.stdout)
+    assert "nothing was removed" in found.stderr
 
 
 @dataclass

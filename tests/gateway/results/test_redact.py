@@ -178,6 +178,65 @@ def test_base64_is_known_by_its_place_and_left_alone() -> None:
     assert TOKEN not in read
 
 
+@pytest.mark.parametrize("data", [f'"{TOKEN}"', json.dumps({"x": TOKEN}), json.dumps([TOKEN]), f'"aGk=\\n{TOKEN}"'])
+def test_what_only_claims_to_be_base64_is_looked_into(data: str) -> None:
+    blocks = (f'{{"type":"image","data":{data}}}', f'{{"type":"resource","resource":{{"uri":"x:y","blob":{data}}}}}')
+    found = redactor().result(ToolResult(tuple(map(Block, blocks))), FOREVER)
+    assert [False, False] == [TOKEN in block.json for block in found.content]
+    assert TOKEN not in redactor().member("contents", f'[{{"uri":"x:y","blob":{data}}}]', FOREVER)
+
+
+def test_json_in_json_in_json_hides_nothing_however_deep() -> None:
+    text = f'{{"a":"{SPELLINGS["escaped"]}"}}'
+    for _ in range(7):
+        text = json.dumps({"a": text})
+    found = redacted(text)
+    while found.startswith("{"):
+        found = json.loads(found)["a"]
+    assert "[redacted:mcpctl-token]" == found
+
+
+def test_a_member_that_stands_twice_hides_nothing() -> None:
+    twice = f'"text":"{TOKEN}","text":"fine"'
+    long_name = "é" * 20  # shorter than it would be written in ASCII
+    blocks = (
+        f'{{"type":"text",{twice}}}',
+        f'{{"type": "text", "{long_name}": 1, {twice}}}',
+        f'{{"type":"resource","resource":{{"uri":"x:y",{twice}}}}}',
+    )
+    found = redactor().result(ToolResult(tuple(map(Block, blocks))), FOREVER)
+    assert [False] * 3 == [TOKEN in block.json for block in found.content]
+    assert [True] * 3 == ["fine" in block.json for block in found.content]
+    assert TOKEN not in redactor().member("messages", f'[{{"role":"user","content":{{"type":"text",{twice}}}}}]', FOREVER)
+    assert TOKEN not in redactor().member("messages", f'[{{"role":"{TOKEN}","role":"user"}}]', FOREVER)
+
+
+def test_own_patterns_take_the_same_out_of_text_and_of_structured_content() -> None:
+    digits = redactor(detectors=[], patterns=[{"name": "ssn", "pattern": r"\b\d{9}\b"}])
+    assert '{"ssn":"[redacted:ssn]","n":12,"f":1.5}' == digits.source('{"ssn":123456789,"n":12,"f":1.5}', FOREVER)
+    source = json.dumps({"password": "hunter2", "n": 1})
+    labelled = redactor(detectors=[], patterns=[{"name": "pw", "pattern": '"password": "[^"]*"'}])
+    for structured in (source, source.replace(" ", "")):
+        found = labelled.result(ToolResult((Block.of_text(source),), structured), FOREVER)
+        assert (False, None) == ("hunter2" in found.content[0].json, found.structured)
+
+
+def test_numbers_with_a_fraction_stay_numbers_and_a_card_with_zeros_behind_it_is_one() -> None:
+    source = '{"a":0.4111111111111111,"b":1234564111111111111111111,"c":4.111111111111111e15}'
+    assert source == redactor().source(source, FOREVER)
+    assert '["[redacted:credit-card]"]' == redactor().source("[4111111111111111.0]", FOREVER)
+
+
+def test_a_secret_is_read_as_markdown_writes_it() -> None:
+    escaped = TOKEN.replace("_", "\\_")
+    assert "[redacted:mcpctl-token]" == redacted(escaped)
+    assert TOKEN not in redactor().source(json.dumps([escaped]), FOREVER).replace("\\", "")
+
+
+def test_lines_stay_lines_where_something_is_taken_out() -> None:
+    assert "C:\\temp\\new\nmail é [redacted:email]\nend" == redacted("C:\\temp\\new\nmail é a@b.org\nend")
+
+
 def test_it_is_given_up_when_its_time_is_over() -> None:
     with pytest.raises(StageFailed):
         redactor().result(ToolResult((Block.of_text("x"),)), until=0.0)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from math import inf
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -58,7 +61,7 @@ class Nowhere:
         whole = "".join(text)
         self.kept.append(whole)
         pages = list(paged([whole], page_chars))
-        return Kept("t" * 32, "name", pages[0], len(pages))
+        return Kept("t" * 32, "name", pages[0], len(pages), inf)
 
     async def nothing(self, *_: Any) -> Kept:
         raise NotKept("the disk is full")
@@ -230,13 +233,18 @@ def test_select_leaves_alone_what_is_no_json() -> None:
     [
         "|".join(["[@,@]"] * 40),
         "|".join(["[@,@][]"] * 40),
+        "|".join(["[@,@]"] * 60) + "|to_string(@)",
+        "{a: $, b: $}|a==b".replace("$", "|".join(["[@,@]"] * 60)),
+        "{a: $, b: $}|contains([a],b)".replace("$", "|".join(["[@,@]"] * 60)),
+        "[to_string(@)]|" + "|".join(["[@,@][]"] * 16) + "|[join('',@)]",
+        "[to_string(@)]|" + "|".join(["[@,@][]"] * 16) + "|sort(@)",
         "length(@)",
         "sort(@)",
         "map(&map(&map(&map(&@, $), $), $), $)".replace("$", "@"),
     ],
 )
 def test_an_expression_that_does_not_fit_or_grows_without_end_is_given_up(expression: str) -> None:
-    value: Any = 5 if "length" in expression or "sort" in expression else list(range(100))
+    value: Any = 5 if expression in ("length(@)", "sort(@)") else list(range(100))
     source = json.dumps({"a": value}) if isinstance(value, int) else json.dumps(value)
     wanted = f"a.{expression}" if isinstance(value, int) else expression
     wanted = wanted.replace("a.length(@)", "length(a)").replace("a.sort(@)", "sort(a)")
@@ -272,8 +280,8 @@ def test_html_becomes_markdown(html: str, expected: str) -> None:
 
 def test_links_and_images_are_kept_as_the_model_says() -> None:
     html = "<p><a href='https://x.test/'>go</a> <img src='https://x.test/i.png' alt='pic'></p>"
-    assert "go" == markdown(html, links=False, images=False)
-    assert "[go](https://x.test/) ![pic](https://x.test/i.png)" == markdown(html, links=True, images=True)
+    assert "go" == markdown(html, links=False, images=False, until=inf)
+    assert "[go](https://x.test/) ![pic](https://x.test/i.png)" == markdown(html, links=True, images=True, until=inf)
 
 
 @pytest.mark.parametrize("text", ["1 < 2", "<xml><a/></xml>", "plain", '{"html": "<p>x</p>"}', "<3 you", "a <b>c</b>"])
@@ -286,6 +294,42 @@ def test_html_nested_too_deeply_leaves_the_text_with_a_note() -> None:
     found, notes, _ = run(text_answer(html), ("html-to-markdown", {}))
     assert [html] == texts(found)
     assert [{"stage": "html-to-markdown", "why": "the HTML is nested too deeply"}] == notes.failed
+
+
+@pytest.mark.parametrize(
+    "html", ["<a " * 200_000, "<!--" * 200_000, "</" * 400_000, "<p>" + " " * 200_000 + "x", "<br>" * 200_000]
+)
+def test_what_is_no_html_takes_no_longer_than_its_time(html: str) -> None:
+    """Each of these took the square of its length, in a thread that nobody could end."""
+    begun = monotonic()
+    with suppress(StageFailed):
+        markdown(f"<p>{html}", links=True, images=False, until=begun + 0.5)
+    assert 10 > monotonic() - begun
+
+
+def test_markdown_calls_things_what_the_page_calls_them() -> None:
+    assert "snake_case and 2*3*4" == texts(run(text_answer("<p>snake_case and 2*3*4</p>"), ("html-to-markdown", {}))[0])[0]
+
+
+SPLIT = {"token": "mcpctl_pat_" + "Ab1" * 14 + "x"}
+
+
+@pytest.mark.parametrize(
+    "stages", [("html-to-markdown", "redact"), ("redact", "html-to-markdown"), ("redact", "html-to-markdown", "truncate")]
+)
+@pytest.mark.parametrize(
+    "spelt", [lambda t: t, lambda t: t.replace("_", "&#95;"), lambda t: t.replace("_", "<span>_</span><!-- x -->")]
+)
+def test_a_secret_in_html_is_gone_whichever_stage_comes_first(stages: tuple[str, ...], spelt: Callable[[str], str]) -> None:
+    [found] = texts(run(text_answer(f"<p>x {spelt(SPLIT['token'])} y</p>"), *((stage, {}) for stage in stages))[0])
+    assert "Ab1" not in found
+    assert "[redacted:mcpctl-token]" in found
+
+
+def test_a_secret_that_select_puts_together_is_gone() -> None:
+    source = json.dumps({"parts": ["mcpctl_pat_", "Ab1" * 14 + "x"]})
+    found, _, _ = run(text_answer(source), ("redact", {}), ("select", {"expression": "join('', parts)"}))
+    assert ["[redacted:mcpctl-token]"] == texts(found)
 
 
 def test_several_texts_are_paged_as_one_and_images_stay_on_the_first_page() -> None:

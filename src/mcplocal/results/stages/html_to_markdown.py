@@ -22,30 +22,33 @@ _SAFE_LINK: Final = re.compile(r"(?:https?:|mailto:|[^:/?#]*+(?:[/?#]|\Z))", re.
 _BLANK_LINES: Final = re.compile(r"\n(?:[ \t]*+\n){2,}+")
 
 
-def as_markdown(result: ToolResult, options: Mapping[str, Any]) -> ToolResult:
+def as_markdown(result: ToolResult, options: Mapping[str, Any], until: float) -> ToolResult:
     """``result`` with each text that is HTML as Markdown.
 
     Raises:
-        StageFailed: it is too long, or nested too deeply.
+        StageFailed: it is too long, nested too deeply, or takes longer than to ``until``, a moment of the monotonic clock.
     """
     links, images = bool(options["links"]), bool(options["images"])
-    return result.with_texts(lambda text: markdown(text, links=links, images=images) if _IS_HTML.match(text) else text)
+    return result.with_texts(
+        lambda text: markdown(text, links=links, images=images, until=until) if _IS_HTML.match(text) else text
+    )
 
 
-def markdown(html: str, *, links: bool, images: bool) -> str:
+def markdown(html: str, *, links: bool, images: bool, until: float) -> str:
     """``html`` as Markdown.
 
     Raises:
-        StageFailed: it is too long, or nested too deeply.
+        StageFailed: it is too long, nested too deeply, or takes longer than to ``until``, a moment of the monotonic clock.
     """
     if len(html) > LARGEST:
         raise StageFailed(f"the text is longer than {LARGEST >> 20} Mi characters")
-    from bs4 import BeautifulSoup, Comment  # here: a gateway without such a model never needs it
+    from bs4 import Comment  # here: a gateway without such a model never needs it
     from bs4.element import PageElement
-    from markdownify import MarkdownConverter
+
+    from mcplocal.results.stages.html_reader import read, written
 
     try:
-        soup = BeautifulSoup(html, "html.parser")
+        soup = read(html, until)
         title = soup.title.get_text(strip=True) if soup.title is not None else ""
         unseen: list[PageElement] = [*soup.find_all(_UNSEEN), *soup.find_all(string=lambda text: isinstance(text, Comment))]
         for one in unseen:
@@ -54,7 +57,7 @@ def markdown(html: str, *, links: bool, images: bool) -> str:
             if not _SAFE_LINK.match(str(link["href"])):
                 del link["href"]
         strip = ([] if links else ["a"]) + ([] if images else ["img"])
-        found = MarkdownConverter(heading_style="ATX", bullets="-", strip=strip).convert_soup(soup)
+        found = written(soup, strip, until)
     except RecursionError:
         raise StageFailed("the HTML is nested too deeply") from None
     found = _BLANK_LINES.sub("\n\n", found).strip()

@@ -1,18 +1,22 @@
 r"""``redact``: takes secrets, and what matches a model's patterns, out of everything a server says.
 
 Strings are looked at as they read, not as they are written: ``\u006dcpctl_pat_…`` is found, also where JSON stands inside a
-text. Numbers count as what they look like. All else, and every string that holds nothing, stays the text it came in. What is
-base64 by its type (an image's ``data``, a resource's ``blob``) is not looked into.
+text, and so is ``mcpctl\_pat\_…``, as Markdown has it. Numbers count as what they look like. All else, and every string that
+holds nothing, stays the text it came in. What is base64 by its type (an image's ``data``, a resource's ``blob``) is not looked
+into, if it is base64.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
 from typing import Any, Final
+
+import msgspec
 
 from mcpctl.proxy_models.detectors import ALWAYS_ON, DETECTORS
 from mcpctl.proxy_models.linear_patterns import compiled
@@ -20,14 +24,18 @@ from mcplocal.json_text import write, write_object
 from mcplocal.results.detectors import IN_SOURCE, Detector, any_of, detector
 from mcplocal.results.stage import Block, StageFailed, ToolResult, blocks_of, is_json
 
-_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|-?\d{13,19}(?![\d.eE])', re.DOTALL)
-"""Strings and long numbers of JSON. In what is no JSON it would look for the end of a string from every quotation mark."""
+_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|(-?\d++)(\.\d++)?+([eE][+-]?\d++)?+', re.DOTALL)
+"""Strings and numbers of JSON. In what is no JSON it would look for the end of a string from every quotation mark."""
 _SEGMENT: Final = re.compile(r'(?:[^"\\]++|\\.)++', re.DOTALL)
-_ESCAPE: Final = re.compile(r'\\(?:u([0-9A-Fa-f]{4})|(["\\/bfnrt]))')
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|([bfnrt!-/:-@\[-`{-~]))")
+"""Of JSON and of Markdown, which puts a backslash before any punctuation."""
 _ESCAPED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_LINE_END: Final = re.compile(r"\\.|\n", re.DOTALL)
+_BASE64: Final = re.compile(r'"(?:[A-Za-z0-9+/]|\\/|\\[rn])*+={0,2}"')
+_SHORTEST_CARD: Final = 13
 _BASE64_OF: Final = {"image": "data", "audio": "data"}
-DEEPEST: Final = 4
-"""How many levels of JSON inside strings of JSON are looked into."""
+DEEPEST: Final = 16
+"""How many levels of JSON inside strings of JSON are looked into: each doubles the backslashes, so the last takes 64 KiB."""
 
 
 class Redactor:
@@ -62,12 +70,25 @@ class Redactor:
             StageFailed: it took too long.
         """
         content = tuple(self._block(block, until) for block in result.content)
-        structured = None if result.structured is None else self.source(result.structured, until)
+        structured = None if result.structured is None else self._structured(result.structured, until)
         others = self.members(result.others, until)
         same = structured == result.structured and others == dict(result.others)
         if same and all(new is old for new, old in zip(content, result.content, strict=True)):
             return result
         return replace(result, content=content, structured=structured, others=others)
+
+    def _structured(self, source: str, until: float) -> str | None:
+        """``source`` redacted; nothing where a model's pattern is about more than one string or number of it.
+
+        The pattern took out what the text beside it says, and nothing can be cut out across members.
+        """
+        found = self.source(source, until)
+        for spelt in _spellings(found) if self._own else ():
+            if monotonic() > until:
+                raise StageFailed("it took too long")
+            if any(pattern.search(spelt) is not None for one in self._own for pattern in one.patterns):
+                return None
+        return found
 
     def members(self, members: Mapping[str, str], until: float) -> dict[str, str]:
         """Members whose values are JSON, names and values redacted."""
@@ -86,7 +107,7 @@ class Redactor:
         return self._source(source, until, DEEPEST)
 
     def _source(self, source: str, until: float, depth: int) -> str:
-        found = _TOKEN.sub(lambda match: self._token(match[0], until, depth), source)
+        found = _TOKEN.sub(lambda match: self._token(match, until, depth), source)
         return self._replaced(self._in_source, found, until, as_json=True)
 
     def text(self, text: str, until: float, depth: int = DEEPEST) -> str:
@@ -103,12 +124,22 @@ class Redactor:
         if "\\" not in segment:
             return segment
         value = _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else _ESCAPED.get(match[2], match[2]), segment)
+        if value == segment:
+            return segment
         found = self.text(value, until, depth)
-        return segment if found == value else write(found)[1:-1]
+        if found == value:
+            return segment
+        # Ends of lines stay as they were written: a text that is no JSON has its own, and a string in it escaped ones.
+        ends = [one for one in _LINE_END.findall(segment) if one in ("\n", "\\n")]
+        lines = [json.dumps(line, ensure_ascii=False)[1:-1] for line in found.split("\n")]
+        if len(ends) != len(lines) - 1:
+            ends = ["\n" if "\n" in segment else "\\n"] * (len(lines) - 1)
+        return "".join(line + end for line, end in zip(lines, [*ends, ""], strict=True))
 
-    def _token(self, token: str, until: float, depth: int) -> str:
+    def _token(self, match: re.Match[str], until: float, depth: int) -> str:
+        token = match[0]
         if token[0] != '"':
-            found = self._plain(token, until)
+            found = self._number(token, match, until)
             return token if found == token else write(found)
         if "\\" not in token:
             value = token[1:-1]
@@ -119,6 +150,17 @@ class Redactor:
                 return token  # no JSON string; it is looked at as the text it is
         found = self.text(value, until, depth)
         return token if found == value else write(found)
+
+    def _number(self, number: str, match: re.Match[str], until: float) -> str:
+        whole, fraction, exponent = match[1], match[2], match[3]
+        if not self._own and len(whole) < _SHORTEST_CARD:
+            return number
+        if exponent is None and (fraction is None or not fraction.strip(".0")):
+            found = self._plain(whole, until)  # 4111111111111111.0 is that card too
+            if found != whole:
+                return found
+        encoded = number.encode()
+        return self._without(self._own, encoded, until, as_json=False).decode("utf-8", "surrogatepass")
 
     def _block(self, block: Block, until: float) -> Block:
         members = block.members
@@ -133,11 +175,11 @@ class Redactor:
                 found[name] = value if text == block.text else write(text)
             elif name == "resource" and kind == "resource":
                 found[name] = self._resource(value, until)
-            elif name == base64:
+            elif name == base64 and _BASE64.fullmatch(value):
                 found[name] = value
             else:
                 found[self.text(name, until)] = self.source(value, until)
-        return block if found == members else Block(write_object(found))
+        return block if found == members and not _says_twice(block.json, members) else Block(write_object(found))
 
     def _message(self, message: Block, until: float) -> str:
         members = message.members
@@ -147,16 +189,17 @@ class Redactor:
             self.text(name, until): self._block(Block(value), until).json if name == "content" else self.source(value, until)
             for name, value in members.items()
         }
-        return message.json if found == members else write_object(found)
+        return message.json if found == members and not _says_twice(message.json, members) else write_object(found)
 
     def _resource(self, source: str, until: float) -> str:
         resource = Block(source).members
         if not resource:
             return self.source(source, until)
         found = {
-            self.text(name, until): value if name == "blob" else self.source(value, until) for name, value in resource.items()
+            self.text(name, until): value if name == "blob" and _BASE64.fullmatch(value) else self.source(value, until)
+            for name, value in resource.items()
         }
-        return source if found == resource else write_object(found)
+        return source if found == resource and not _says_twice(source, resource) else write_object(found)
 
     def _plain(self, text: str, until: float) -> str:
         if monotonic() > until:
@@ -197,3 +240,23 @@ def _cut_out(pattern: Any, text: bytes, into: bytes, passes: Callable[[bytes], b
         pieces += (text[done:start], into)
         done = end
     return b"".join((*pieces, text[done:])) if pieces else text
+
+
+def _says_twice(source: str, members: Mapping[str, str]) -> bool:
+    """Whether a member stands twice in the object ``source``: ``members`` has the last one, and a client may read the first."""
+    shortest = 1 + sum(len(json.dumps(name, ensure_ascii=False)) + len(value) + 2 for name, value in members.items())
+    if len(source) == shortest:
+        return False
+    try:
+        return bool(json.loads(source, object_pairs_hook=len, strict=False) != len(members))
+    except (ValueError, RecursionError):
+        return True
+
+
+def _spellings(source: str) -> Iterator[bytes]:
+    """JSON as servers write it into a text, with white space and without."""
+    encoded = source.encode("utf-8", "surrogatepass")
+    yield encoded
+    with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
+        for indent in (-1, 0, 2):
+            yield msgspec.json.format(encoded, indent=indent)

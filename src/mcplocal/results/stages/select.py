@@ -1,7 +1,7 @@
 """``select``: keeps of a JSON result what a JMESPath expression finds.
 
-An expression can make much of little: ``[@,@]|[@,@]|…`` doubles what it is given each time. So steps, lengths and what comes of
-it are counted, and past a limit it is given up.
+An expression can make much of little: ``[@,@]|[@,@]|…`` doubles what it is given each time. So steps, lengths, what functions
+and comparisons are given, and what comes of it are counted, and past a limit it is given up.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ LARGEST: Final = 8 << 20
 MOST_STEPS: Final = 2_000_000
 LONGEST_LIST: Final = 200_000
 MOST_VALUES: Final = 1_000_000
+MOST_LOOKED_AT: Final = 5_000_000
+"""Values that all functions and comparisons together may be given, each as often as it stands there."""
+_LOOKS_BELOW: Final = frozenset(
+    ("to_string", "contains", "join", "sort", "sort_by", "max", "max_by", "min", "min_by", "reverse")
+)
+"""Functions that take in one step as long as what they are given is large, however little memory that takes."""
 
 
 class _Bounded(TreeInterpreter):  # type: ignore[misc]
@@ -30,6 +36,7 @@ class _Bounded(TreeInterpreter):  # type: ignore[misc]
         super().__init__()
         self._until = until
         self._steps = 0
+        self._left = MOST_LOOKED_AT
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         self._steps += 1
@@ -39,6 +46,24 @@ class _Bounded(TreeInterpreter):  # type: ignore[misc]
         if isinstance(found, list | str) and len(found) > (LONGEST_LIST if isinstance(found, list) else LARGEST):
             raise StageFailed("the expression makes too much of this result")
         return found
+
+    def visit_function_expression(self, node: Any, value: Any) -> Any:
+        given = [self.visit(child, value) for child in node["children"]]
+        if node["value"] in _LOOKS_BELOW:
+            self._look_at(given)
+        return self._functions.call_function(node["value"], given)
+
+    def visit_comparator(self, node: Any, value: Any) -> Any:
+        if node["value"] in self._EQUALITY_OPS:
+            given = [self.visit(child, value) for child in node["children"]]
+            self._look_at(given)
+            return self.COMPARATOR_FUNC[node["value"]](*given)
+        return super().visit_comparator(node, value)
+
+    def _look_at(self, given: list[Any]) -> None:
+        self._left -= _values_in(given)
+        if self._left < 0:
+            raise StageFailed("the expression takes too long on this result")
 
     def visit_flatten(self, node: Any, value: Any) -> Any:
         base = self.visit(node["children"][0], value)
@@ -90,6 +115,19 @@ def _found(expression: str, value: Any, until: float) -> Any:
 
 def _written(value: Any) -> str:
     """JSON of ``value``, in which the same list may stand many times."""
+    _values_in(value)
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (ValueError, TypeError, RecursionError):
+        raise StageFailed("what the expression finds cannot be written as JSON") from None
+
+
+def _values_in(value: Any) -> int:
+    """How many values there are, each counted as often as it stands there.
+
+    Raises:
+        StageFailed: too many, or too long.
+    """
     left, size, open_values = MOST_VALUES, 0, [value]
     while open_values:
         one = open_values.pop()
@@ -103,7 +141,4 @@ def _written(value: Any) -> str:
             open_values += one.values()
         if left < 0 or size > LARGEST or len(open_values) > MOST_VALUES:
             raise StageFailed("the expression makes too much of this result")
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (ValueError, TypeError, RecursionError):
-        raise StageFailed("what the expression finds cannot be written as JSON") from None
+    return MOST_VALUES - left
