@@ -123,7 +123,7 @@ class Summarizer:
             # What failed may have been paid for; what was asked is then the better guess.
             spent = spent or (asked if sent else 0)
             self._budget.settle(reserved, spent)
-            self._counts.summarizer_tokens += spent
+            self._counts.summarizer_tokens.add(amount=spent)
         if not said.strip():
             raise StageFailed("the language model says nothing")
         return said.strip()

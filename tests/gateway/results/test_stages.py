@@ -244,7 +244,7 @@ def test_an_expression_that_does_not_fit_or_grows_without_end_is_given_up(expres
     found, notes, counts = run(answer, ("select", {"expression": wanted}))
     assert [source] == texts(found)
     assert ["select"] == [one["stage"] for one in notes.failed]
-    assert 1 == counts.stages["select", "failed"]
+    assert 1 == counts.stages.count("select", "failed")
 
 
 def test_an_expression_is_not_read_for_longer_than_its_time() -> None:
@@ -307,7 +307,7 @@ def test_a_text_that_cannot_be_kept_is_given_whole_with_a_note() -> None:
     assert [{"stage": "paginate", "why": "the rest cannot be kept: the disk is full"}] == notes.failed
     assert found.result is not None
     assert "paginate" == found.result["_meta"].value["io.mcpctl/proxy-model"]["failed"][0]["stage"]
-    assert 1 == counts.stages["paginate", "failed"]
+    assert 1 == counts.stages.count("paginate", "failed")
 
 
 def test_a_summary_is_never_given_where_the_original_cannot_be_read() -> None:
