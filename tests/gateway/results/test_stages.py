@@ -219,6 +219,23 @@ def test_select_finds_in_text_and_in_structured_content(
     assert structured == (found.result["structuredContent"].value if "structuredContent" in found.result else None)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"), [('{"items": [{"name": "a"}]}', '["a"]'), ("plain words", "plain words")], ids=["json", "words"]
+)
+def test_select_looks_into_a_text_that_an_sdk_has_wrapped(text: str, expected: str) -> None:
+    found, _, _ = run(text_answer(text, structuredContent={"result": text}), ("select", {"expression": "items[].name"}))
+    assert [expected] == texts(found)
+
+
+def test_compact_json_says_the_same_in_a_text_that_an_sdk_has_wrapped() -> None:
+    text = '{\n  "a": null,\n  "b": 1.10\n}'
+    answer = text_answer(text, structuredContent={"result": text})
+    found, _, _ = run(answer, ("compact-json", {"dropNulls": True}))
+    assert ['{"b":1.10}'] == texts(found)
+    assert found.result is not None
+    assert {"result": '{"b":1.10}'} == found.result["structuredContent"].value
+
+
 def test_select_leaves_alone_what_is_no_json() -> None:
     found, notes, _ = run(text_answer("plain words"), ("select", {"expression": "a"}))
     assert ["plain words"] == texts(found)
