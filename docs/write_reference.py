@@ -26,7 +26,7 @@ from mcpctl.proxy_models.stages import StageDescription, builtin_stages
 from mcpctl.server.settings import ServerSettings
 from mcpctl.services import metrics as control_plane_metrics
 from mcpctl.shipped import shipped
-from mcplocal import metrics as gateway_metrics
+from mcplocal import metrics_page as gateway_metrics
 from mcplocal.settings import Settings as GatewaySettings
 
 HERE = Path(__file__).parent
@@ -217,8 +217,8 @@ def metrics_page() -> str:
 
 `/metrics` of each program is on a listener of its own: `MCPCTL_METRICS_LISTEN` and `MCPLOCAL_METRICS_LISTEN`
 (`mcpctl quickstart`: the first, for both programs). Without it nothing is shown. Anybody who reaches that listener may read it:
-there is no name in it but those of servers, and nothing that a client sent. Counters are of one process and start at zero with
-it; sum over replicas. Both programs also show `process_…` (memory, CPU time, open files).
+there is no name in it but those of servers and of stages, and nothing that a client sent. Counters are of one process and start
+at zero with it; sum over replicas. Both programs also show `process_…` (memory, CPU time, open files).
 
 Histograms have the buckets {buckets} s, and `+Inf`. Of one metric {MOST_SERIES} combinations of label values are kept apart;
 further ones are counted as `{OTHER}`.
@@ -242,6 +242,9 @@ further ones are counted as `{OTHER}`.
 | `max(mcpctl_policy_revision) - min(mcpctl_policy_revision) > 0` for 10 s | a replica no longer follows the database |
 | `mcplocal_upstream_status{{status=~"UNREACHABLE\|ERROR"}} == 1` for 2 min | a server cannot be used |
 | `increase(mcplocal_audit_events_lost_total[5m]) > 0` | calls are missing in the audit |
+| `increase(mcplocal_result_stage_duration_seconds_count{{stage="redact",outcome!~".*changed"}}[5m]) > 0` | nothing is given |
+| `increase(mcplocal_result_stage_duration_seconds_count{{outcome!~".*changed"}}[10m]) > 10` | stages fail: see the log |
+| `increase(mcplocal_result_cache_writes_total{{outcome="unavailable"}}[10m]) > 0` | the cache's disk is full or broken |
 | `mcplocal_audit_spool_bytes > 1e8` | the control plane has not taken audit events for long |
 | `increase(mcplocal_stdio_starts_total[10m]) > 5` | a stdio server keeps ending |
 """

@@ -15,7 +15,7 @@ from mcpctl import errors, settings
 from mcpctl.errors import Problem
 from mcpctl.policy import vocabulary
 from mcpctl.services import metrics as control_plane_metrics
-from mcplocal import metrics as gateway_metrics
+from mcplocal import metrics_page as gateway_metrics
 
 ROOT = Path(__file__).parent.parent
 TRACKED = [

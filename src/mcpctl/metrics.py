@@ -111,6 +111,11 @@ class Histogram:
             found.counts[bisect_left(SECONDS, seconds)] += 1
             found.seconds += seconds
 
+    def count(self, *labels: str) -> int:
+        """How often something was observed."""
+        found = self._by.get(labels)
+        return sum(found.counts) if found is not None else 0
+
     def family(self) -> Any:
         """What ``prometheus_client`` writes."""
         from prometheus_client.core import HistogramMetricFamily

@@ -68,6 +68,7 @@ class Gateway:
         self.discovery.on_change(self.bell.ring)
         seal = StateSeal(lambda: self.control_plane.bearer)
         self.shaping = Shaping(settings, CacheKeys(lambda: self.control_plane.bearer))
+        self.metrics.also_show(lambda: self.shaping.counts.series)
         self.subscriptions = Subscriptions(settings, self.discovery, self.pool, self.vigil)
         self.router = Router(
             settings,

@@ -1,8 +1,8 @@
 """What one gateway counts. Each gateway has its own ``Metrics``; ``mcplocal.metrics_page`` shows them with what is so now.
 
 Label values are server names, which the control plane bounds, and enumerations: never a tool, a path, a user, a token or a
-project that somebody merely asked for. Another room that counts (a pipeline, a cache) has a tuple of ``Metric`` of its own,
-adds it to ``METRICS``, and hands its series over with ``Metrics.also_show``.
+project that somebody merely asked for. Another room that counts (``mcplocal.results``) has a tuple of ``Metric`` of its own,
+which ``mcplocal.metrics_page`` adds to ``METRICS``, and hands its series over with ``Metrics.also_show``.
 """
 
 from __future__ import annotations
@@ -244,4 +244,4 @@ METRICS: Final = (
     UPSTREAM_CONNECTIONS,
     *(one.metric for one in Metrics().counted),
 )
-"""Every metric of the gateway."""
+"""Every metric of the gateway itself."""

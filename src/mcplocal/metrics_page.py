@@ -14,8 +14,12 @@ from mcplocal import metrics as ours
 from mcplocal import wire
 from mcplocal.control.report import Status
 from mcplocal.gateway import Gateway
+from mcplocal.results import counts
 
 _STATUSES: Final = get_args(Status)
+
+METRICS: Final = (*ours.METRICS, *counts.METRICS)
+"""Every metric there is on the page."""
 
 
 def app(gateway: Gateway) -> ASGIApp:

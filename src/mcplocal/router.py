@@ -199,6 +199,16 @@ class Router:
         return entry
 
     async def _page(self, trace: Trace, project: ProjectServers, renew: Renew) -> Entry:
+        pages = self._shaping.counts.pages
+        try:
+            entry = await self._page_of(trace, project, renew)
+        except NoPage:
+            pages.add("refused")
+            raise
+        pages.add("given")
+        return entry
+
+    async def _page_of(self, trace: Trace, project: ProjectServers, renew: Renew) -> Entry:
         """The tool that made the page asked for, if the caller may use that tool now."""
         use = trace.use
         trace.why = "there is no such page, or not for this caller"

@@ -110,7 +110,8 @@ def test_every_stage_is_listed_with_what_it_does(mcpctl: Mcpctl) -> None:
     said = mcpctl.ok("explain", "proxymodel")
     assert [] == [name for name, stage in STAGES.items() if f"{name} " not in said or stage.summary not in said]
     listed = json.loads(mcpctl.ok("explain", "proxymodel", "-o", "json"))
-    assert (list(STAGES), {}) == ([one["name"] for one in listed["stages"]], listed["leftOut"])
+    names = [one["name"] for one in listed["stages"]]  # those of packages that happen to be installed come after
+    assert (list(STAGES), {}) == (names[: len(STAGES)], listed["leftOut"])
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)

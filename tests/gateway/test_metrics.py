@@ -14,10 +14,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from mcplocal import metrics as ours
 from mcplocal.control.audit_spool import AuditSpool
 from mcplocal.gateway import Gateway
-from mcplocal.metrics_page import series
+from mcplocal.metrics import Metrics
+from mcplocal.metrics_page import METRICS, series
 from mcplocal.serve import build_app, serve
 from tests.gateway.conftest import Endpoint, Project, World
 from tests.gateway.test_legacy_wire import open_session, request
@@ -195,8 +195,8 @@ def test_every_metric_that_is_shown_is_documented_and_every_documented_one_is_sh
     seen.endpoint.call(f"{seen.server}__echo")
     scrape = seen.scrape()
     shown = {name for name in scrape.kinds if not name.startswith("process_")}
-    assert {one.name.removesuffix("_total") for one in ours.METRICS} == shown
-    for one in ours.METRICS:
+    assert {one.name.removesuffix("_total") for one in METRICS} == shown
+    for one in METRICS:
         name = one.name.removesuffix("_total")
         assert (one.kind, one.meaning) == (scrape.kinds[name], scrape.meanings[name])
         for labels in scrape.labels(one.name):
@@ -211,7 +211,7 @@ def test_events_that_wait_and_events_that_are_lost_are_counted(world: World) -> 
 
                 raise Unreachable("away")
 
-        counted = ours.Metrics()
+        counted = Metrics()
         spool = AuditSpool(Away(), "g", world.tmp_path, counted)  # type: ignore[arg-type]
         for _ in range(50_010):
             spool.note('{"id":"x"}')

@@ -97,7 +97,7 @@ class FileCache:
             identity = self._directory.identity(key)
             found = self._directory.read(key, most)
             cached = self._read(key, found, self.stamp(digest), identity) if found is not None else None
-        self._counts.cache["miss" if cached is None else "hit"] += 1
+        self._counts.lookups.add("miss" if cached is None else "hit")
         return cached
 
     def keep(self, key: str, answer: Answer, ttl: float, stamp: int, pages: Sequence[str] = ()) -> bool:
@@ -124,9 +124,9 @@ class FileCache:
                 return False
             self._directory.write(key, (self._keys.mark(key, framed, body), framed, body))
         except NotKept:
-            self._counts.cache["unavailable"] += 1
+            self._counts.writes.add("unavailable")
             return False
-        self._counts.cache["stored"] += 1
+        self._counts.writes.add("stored")
         return True
 
     def stamp(self, digest: str) -> int:
@@ -154,7 +154,7 @@ class FileCache:
             head = _head.decode(found[_MARK + _LENGTH.size : begin])
             members = _result(found[begin:])
         except Exception:  # whatever can be wrong with bytes from a disk
-            self._counts.cache["damaged"] += 1
+            self._counts.damaged.add()
             self._directory.remove(key)
             return None
         if identity is not None and len(found) <= SMALL:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 
 from mcplocal.json_text import Member, Members, write
-from mcplocal.results.counts import ResultCounts
+from mcplocal.results.counts import ResultCounts, StageOutcome
 from mcplocal.results.private_directory import NotKept
 from mcplocal.results.stage import StageFailed, ToolResult, blocks_of
 from mcplocal.results.steps import TIMEOUT, Means, Step
@@ -105,11 +105,11 @@ class Pipeline:
             NothingLeft: what was to be taken out may still be in it.
         """
         for step in self.redacts:
-            redactor = step.redactor
-            if redactor is None:
-                raise _nothing_left(step.broken or "it is broken")
-            until = monotonic() + TIMEOUT
+            redactor, given, began = step.redactor, answer, monotonic()
+            until = began + TIMEOUT
             try:
+                if redactor is None:
+                    raise StageFailed(step.broken or "it is broken")
                 if answer.error is not None:
                     error = replace(answer.error, message=redactor.text(answer.error.message, until))
                     if error.data is not None:
@@ -124,33 +124,38 @@ class Pipeline:
 
                     found = await means.aside.run(size, 8 << 10, work)
                     changed = {name: Member(text) for name, text in found.items() if text != texts[name]}
-                    answer = replace(answer, result={**answer.result, **changed})
+                    if changed:
+                        answer = replace(answer, result={**answer.result, **changed})
             except Exception as error:
-                raise self._failed_redact(step, error) from None
+                raise self._failed_redact(step, error, began) from None
+            self._counts.passed(step.stage, "unchanged" if answer == given else "changed", monotonic() - began)
         return answer
 
     async def _run(self, step: Step, result: ToolResult, means: Means, notes: Notes) -> ToolResult:
         if result.is_error and not step.of_errors:
             return result
+        began = monotonic()
         try:
             async with asyncio.timeout(step.timeout):
                 found = await step.run(result, means)
         except Exception as error:
             if step.must_not_fail:
-                raise self._failed_redact(step, error) from None
+                raise self._failed_redact(step, error, began) from None
             late = isinstance(error, TimeoutError)
-            self._counts.stages[step.stage, "timeout" if late else "failed"] += 1
+            self._counts.passed(step.stage, "timeout" if late else "failed", monotonic() - began)
             why = f"it took longer than {step.timeout:g} s" if late else _why(error)
             log.warning("a stage failed", stage=step.stage, server=means.context.server, tool=means.context.tool, why=why)
             notes.failed.append({"stage": step.stage, "why": why})
             return result
-        self._counts.stages[step.stage, "unchanged" if found is result else "changed"] += 1
-        if found is not result and found != result:
+        changed = found is not result and found != result
+        self._counts.passed(step.stage, "changed" if changed else "unchanged", monotonic() - began)
+        if changed:
             notes.changed.append(step.stage)
         return found
 
-    def _failed_redact(self, step: Step, error: Exception) -> NothingLeft:
-        self._counts.stages[step.stage, "timeout" if isinstance(error, TimeoutError) else "failed"] += 1
+    def _failed_redact(self, step: Step, error: Exception, began: float) -> NothingLeft:
+        outcome: StageOutcome = "timeout" if isinstance(error, TimeoutError) else "failed"
+        self._counts.passed(step.stage, outcome, monotonic() - began)
         why = "it took too long" if isinstance(error, TimeoutError) else _why(error)
         log.error("redact failed, so there is no result", why=why, error=repr(error)[:300])
         return _nothing_left(why)

@@ -74,7 +74,7 @@ def cache_directory(settings: Settings, counts: ResultCounts | None = None) -> P
 
     def evicted() -> None:
         if counts is not None:
-            counts.cache["evicted"] += 1
+            counts.evicted.add()
 
     limits = Limits(settings.cache_max_bytes, settings.cache_max_entries, settings.cache_max_age)
     return PrivateDirectory(settings.cache_dir / RESULTS, limits, evicted)
@@ -185,9 +185,7 @@ class Shaping:
         cursor = use.arguments.get("cursor") if isinstance(use.arguments, dict) else None
         found = self._pages.page(cursor, _bound_to(caller)) if isinstance(cursor, str) else None
         if found is None:
-            self.counts.pages["refused"] += 1
             raise NoPage(NO_PAGE)
-        self.counts.pages["given"] += 1
         return found
 
     async def close(self) -> None:

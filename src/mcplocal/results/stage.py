@@ -213,6 +213,20 @@ class ToolResult:
         return [text for block in self.content if (text := block.text) is not None]
 
     @property
+    def repeated(self) -> str | None:
+        """The name of the one member of the structured content, if it says the text once more and nothing else.
+
+        SDKs send the text of a tool that answers with a string so: ``{"result": TEXT}``.
+        """
+        if self.structured is None or sum(block.kind == "text" for block in self.content) != 1:
+            return None
+        members = Block(self.structured).members
+        if len(members) != 1:
+            return None
+        name, value = next(iter(members.items()))
+        return name if value[:1] == '"' and _loaded(value) == self.texts[0] else None
+
+    @property
     def size(self) -> int:
         """About how many bytes it has."""
         return sum(block.size for block in self.content) + len(self.structured or "")

@@ -123,10 +123,11 @@ class Summarizer:
             # What failed may have been paid for; what was asked is then the better guess.
             spent = spent or (asked if sent else 0)
             self._budget.settle(reserved, spent)
-            self._counts.summarizer_tokens += spent
-        if not said.strip():
+            self._counts.summarizer_tokens.add(amount=spent)
+        said = _without_thoughts(said).strip()
+        if not said:
             raise StageFailed("the language model says nothing")
-        return said.strip()
+        return said
 
     async def close(self) -> None:
         """Close what is open."""
@@ -252,6 +253,20 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[str]:
     async for chunk in response.content.iter_any():
         for event in reader.feed(chunk):
             yield event.data
+
+
+def _without_thoughts(said: str) -> str:
+    """What a reasoning model says after it has thought aloud, as one does whose server does not part the two.
+
+    Raises:
+        StageFailed: it has only thought.
+    """
+    begun, _, thought = said.lstrip().partition("<think>")
+    if not begun and thought:
+        _, ended, said = thought.partition("</think>")
+        if not ended:
+            raise StageFailed("the language model thought for all its tokens and said nothing")
+    return said
 
 
 def _whole(answer: Any) -> tuple[str, int | None]:

@@ -34,7 +34,8 @@ def test_what_is_kept_is_found_by_this_and_by_another_process(kept: Kept) -> Non
     assert kept.keep("a", "hello")
     assert "hello" == kept.get("a")
     assert "hello" == Kept(kept.path).get("a")
-    assert ["miss", "stored", "hit"] == list(kept.counts.cache)
+    counts = kept.counts
+    assert (1, 1, 1) == (counts.lookups.value("miss"), counts.writes.value("stored"), counts.lookups.value("hit"))
 
 
 def test_only_the_owner_may_look_into_it(kept: Kept) -> None:
@@ -200,7 +201,7 @@ def test_writers_killed_at_any_moment_leave_whole_results_or_none(tmp_path: Path
         assert writer.stdout is not None
         writer.stdout.close()
     _read_all(reader)
-    assert 0 == reader.counts.cache["damaged"]
+    assert 0 == reader.counts.damaged.value()
     assert seen > 0
     for left in path.glob(f"{TEMPORARY}*"):
         os.utime(left, (0, 0))
@@ -240,7 +241,7 @@ def test_a_disk_that_takes_no_more_keeps_nothing_and_harms_nothing(kept: Kept) -
     with pytest.raises(NotKept):
         kept.pages.keep(["x" * 100_000], 1000, 60, OF, ALICE)
     assert [] == list(kept.path.glob(f"{TEMPORARY}*"))
-    assert 1 == kept.counts.cache["unavailable"]
+    assert 1 == kept.counts.writes.value("unavailable")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")

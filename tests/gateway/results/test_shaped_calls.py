@@ -6,6 +6,7 @@ import json
 import re
 
 from tests.gateway.results.conftest import Make, answering, model, result, select
+from tests.gateway.test_story import until
 from tests.gateway.upstreams import tool
 
 
@@ -66,8 +67,12 @@ def test_what_shapes_a_tools_result_hides_what_was_declared_of_it(shaped: Make) 
     assert ["1"] == [block["text"] for block in found["content"]]
     assert "structuredContent" not in found
     select(project.world, project.project, model(project.world, "compact-json"))
-    listed = project.endpoint.modern("tools/list").json()["result"]["tools"]
-    assert ["outputSchema" in one for one in listed] == [True]
+
+    def is_listed() -> bool:
+        (one,) = project.endpoint.modern("tools/list").json()["result"]["tools"]
+        return "outputSchema" in one
+
+    until(is_listed, 5)
     assert {"n": 1} == project.call()["structuredContent"]
 
 

@@ -222,6 +222,23 @@ def test_select_finds_in_text_and_in_structured_content(
     assert structured == (found.result["structuredContent"].value if "structuredContent" in found.result else None)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"), [('{"items": [{"name": "a"}]}', '["a"]'), ("plain words", "plain words")], ids=["json", "words"]
+)
+def test_select_looks_into_a_text_that_an_sdk_has_wrapped(text: str, expected: str) -> None:
+    found, _, _ = run(text_answer(text, structuredContent={"result": text}), ("select", {"expression": "items[].name"}))
+    assert [expected] == texts(found)
+
+
+def test_compact_json_says_the_same_in_a_text_that_an_sdk_has_wrapped() -> None:
+    text = '{\n  "a": null,\n  "b": 1.10\n}'
+    answer = text_answer(text, structuredContent={"result": text})
+    found, _, _ = run(answer, ("compact-json", {"dropNulls": True}))
+    assert ['{"b":1.10}'] == texts(found)
+    assert found.result is not None
+    assert {"result": '{"b":1.10}'} == found.result["structuredContent"].value
+
+
 def test_select_leaves_alone_what_is_no_json() -> None:
     found, notes, _ = run(text_answer("plain words"), ("select", {"expression": "a"}))
     assert ["plain words"] == texts(found)
@@ -252,7 +269,7 @@ def test_an_expression_that_does_not_fit_or_grows_without_end_is_given_up(expres
     found, notes, counts = run(answer, ("select", {"expression": wanted}))
     assert [source] == texts(found)
     assert ["select"] == [one["stage"] for one in notes.failed]
-    assert 1 == counts.stages["select", "failed"]
+    assert 1 == counts.stages.count("select", "failed")
 
 
 def test_an_expression_is_not_read_for_longer_than_its_time() -> None:
@@ -351,7 +368,7 @@ def test_a_text_that_cannot_be_kept_is_given_whole_with_a_note() -> None:
     assert [{"stage": "paginate", "why": "the rest cannot be kept: the disk is full"}] == notes.failed
     assert found.result is not None
     assert "paginate" == found.result["_meta"].value["io.mcpctl/proxy-model"]["failed"][0]["stage"]
-    assert 1 == counts.stages["paginate", "failed"]
+    assert 1 == counts.stages.count("paginate", "failed")
 
 
 def test_a_summary_is_never_given_where_the_original_cannot_be_read() -> None:

@@ -62,6 +62,13 @@ def test_an_endpoint_that_does_not_stream_will_do_too() -> None:
     assert "It is about x." == asked(LanguageModel(whole=True))
 
 
+def test_what_a_reasoning_model_thinks_aloud_is_no_part_of_the_summary() -> None:
+    assert "It is x." == asked(LanguageModel(says=("<think>Let me", " see.</think>\n\n", "It is x.")))
+    assert "Tags: <think>." == asked(LanguageModel(says=("Tags: <think>.",)))
+    with pytest.raises(StageFailed, match="thought for all its tokens"):
+        asked(LanguageModel(says=("<think>Let me see, and see",)))
+
+
 def test_long_text_is_summed_up_and_the_original_can_be_read(shaped: Make, tmp_path: Path) -> None:
     model = LanguageModel()
     project = summarizing(shaped, model, tmp_path, instructions="Keep numbers.")

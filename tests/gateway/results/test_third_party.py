@@ -130,4 +130,4 @@ def test_one_that_misbehaves_changes_nothing_and_tells_nothing(does: Any, why: s
         found, notes, counts = run(text_answer("mcpctl_pat_" + "a" * 43), ("odd", {}), ("redact", {}))
     assert ["[redacted:mcpctl-token]"] == texts(found)
     assert [{"stage": "odd", "why": why}] == notes.failed
-    assert 1 == counts.stages["odd", "timeout" if does is hangs else "failed"]
+    assert 1 == counts.stages.count("odd", "timeout" if does is hangs else "failed")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from mcplocal.json_text import write, write_object
 from mcplocal.results.stage import ToolResult
 
 _NULL_MEMBER: Final = re.compile(r'("(?:[^"\\]++|\\.)*+")(:null(?=[,}]),?+)?', re.DOTALL)
@@ -22,6 +23,9 @@ def compacted(result: ToolResult, options: Mapping[str, Any]) -> ToolResult:
         block if (text := block.text) is None else block.with_text(compact(text, drop_nulls=drop)) for block in result.content
     )
     structured = None if result.structured is None else compact(result.structured, drop_nulls=drop)
+    if (name := result.repeated) is not None:
+        text = next(text for block in content if (text := block.text) is not None)
+        structured = write_object({name: write(text)})
     return replace(result, content=content, structured=structured)
 
 

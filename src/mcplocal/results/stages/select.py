@@ -81,7 +81,7 @@ def selected(result: ToolResult, options: Mapping[str, Any], until: float) -> To
         StageFailed: it cannot be found, or is too much.
     """
     source = result.structured
-    if source is None:
+    if source is None or result.repeated is not None:
         texts = result.texts
         source = texts[0] if len(texts) == 1 and texts[0].lstrip()[:1] in ("{", "[") else None
     if source is None:
