@@ -55,6 +55,8 @@ class Bridge:
         self._session: str | None = None
         self._version = ""
         self._handshake: bytes | None = None
+        self._opened = asyncio.Event()
+        self._opened.set()
         self._subscriptions: dict[str, bytes] = {}
         self._shaking: SingleFlight[str, None] = SingleFlight()
         self._modern: set[tuple[type, Any]] = set()
@@ -92,6 +94,13 @@ class Bridge:
         if message.kind == "request" and message.method == "initialize":
             self._session, self._handshake = None, line
             self._subscriptions.clear()
+            self._opened.clear()
+            try:
+                await self._post(message, line, {}, emit)
+            finally:
+                self._opened.set()
+            return
+        await self._opened.wait()  # a script pipes everything at once, and waits for no answer
         session = self._session
         try:
             await self._post(message, line, self._legacy_headers(), emit)

@@ -157,7 +157,7 @@ def read(text: str, *, unique: bool) -> Any:
     except RecursionError:
         raise NotJson("it is nested too deeply") from None
     except ValueError as error:
-        raise NotJson(str(error)) from None
+        raise NotJson(_said(error)) from None
 
 
 def _read_slowly(decoder: json.JSONDecoder, text: str) -> Any:
@@ -169,7 +169,12 @@ def _read_slowly(decoder: json.JSONDecoder, text: str) -> Any:
     except RecursionError:
         raise NotJson("it is nested too deeply") from None
     except ValueError as error:
-        raise NotJson(str(error)) from None
+        raise NotJson(_said(error)) from None
+
+
+def _said(error: ValueError) -> str:
+    """What a reader complains of; of the limit that Python sets to numbers, not how to lift it."""
+    return str(error) if isinstance(error, json.JSONDecodeError) else "a number in it has more digits than can be read"
 
 
 def _value_of(text: str) -> Any:

@@ -68,6 +68,11 @@ def test_a_number_of_a_result_stays_as_it_is_written(number: str) -> None:
     assert (number, f"[{number}]") == (members["n"].text, members["m"].text)
 
 
+def test_of_a_number_without_end_it_is_said_that_it_is_too_long_and_not_how_python_is_set() -> None:
+    with pytest.raises(NotJson, match="more digits than can be read"):
+        read('{"id":' + "9" * 5000 + "}", unique=True)
+
+
 def test_a_value_that_cannot_be_read_is_none() -> None:
     assert value_of(read_rpc('{"id":' + "9" * 5000 + "}").id) is None
 

@@ -173,3 +173,14 @@ def test_a_bridge_ends_while_a_call_is_under_way_and_the_call_with_it(world: Wor
             running.process.send_signal(getattr(signal, how))
             running.process.wait(10)
         until(lambda: upstream.gone == 1, 5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_says_everything_at_once_and_waits_for_nothing_is_answered_all_the_same(world: World, kind: str) -> None:
+    project = world.project(up=world.upstream())
+    with either(world, kind, project) as running:
+        running.say(initialize())
+        running.say({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        running.say(request("tools/list", {}, "list"))
+        answers = {answer["id"]: answer for answer in (heard(running), heard(running))}
+        assert [f"{project.servers[0]}__echo"] == names(answers["list"])
