@@ -166,6 +166,7 @@ def test_a_flood_of_changes_is_asked_about_once_a_second(world: World) -> None:
     upstream = speaking(world)
     endpoint = world.gateway().as_(world.project(up=upstream).token()["token"])
     with listens(endpoint, "modern") as lines:
+        until(lambda: bool(upstream.streams), 10)
         before = len(upstream.calls("tools/list"))
         for _ in range(500):
             upstream.say(TOOLS_CHANGED)
