@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import httpx2
 import pytest
 
 from mcpctl.demo import time_server
+from mcplocal.gateway import Gateway
 from mcplocal.serve import build_app, http_protocol
 from mcplocal.settings import Settings, load
 from mcplocal.wire import NAMED_BY
@@ -122,6 +124,7 @@ class World:
     credential: Path
     tmp_path: Path
     stack: ExitStack
+    gateways: list[Gateway] = field(default_factory=list)
 
     def upstream(self, **script: Any) -> Upstream:
         """A scripted server, running; its URL is at ``.url``."""
@@ -166,9 +169,18 @@ class World:
     def gateway(self, on_decision: Callable[[Any], None] | None = None, **settings: Any) -> Endpoint:
         """A gateway behind a real uvicorn, seen at ``/mcp`` without a bearer."""
         app = build_app(self.settings(**settings), on_decision=on_decision)
+        self.gateways.append(app.state.gateway)
         address = self.stack.enter_context(served(app, http_protocol(app)))
         http = self.stack.enter_context(httpx2.Client(timeout=30, trust_env=False))
         return Endpoint(http, f"{address}/mcp", None)
+
+    def heard(self, written: httpx2.Response) -> None:
+        """Wait until every gateway has heard of what was written."""
+        revision = int(written.headers["Mcpctl-Revision"])
+        begun = time.monotonic()
+        while any(gateway.feed.revision < revision for gateway in self.gateways):
+            assert time.monotonic() - begun < 5, "a gateway does not hear of it"
+            time.sleep(0.01)
 
     def relay(self) -> Relay:
         """A relay to the control plane that can be cut."""

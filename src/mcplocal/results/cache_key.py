@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b, sha256
 from typing import Any, Final
 
+import msgspec
+
 from mcplocal.gate import Caller
 from mcplocal.json_text import write
+from mcplocal.recent import Recent
 from mcplocal.shapes import Shape
 from mcplocal.uses import Use
 
@@ -22,6 +25,9 @@ _TRACE_CONTEXT: Final = frozenset(("traceparent", "tracestate"))
 
 
 _MINUS_ZERO: Final = re.compile(r"[\[:,\s]-0(?![\d.eE])")
+REMEMBERED: Final = 512
+"""Names of stamps, of which every call needs one."""
+
 _encoder: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
@@ -32,6 +38,7 @@ class CacheKeys:
         """Use a key made from ``secret``, which is the gateway's credential as it is then."""
         self._secret = secret
         self._made: tuple[str, bytes] = ("", b"")
+        self._stamps: Recent[tuple[bytes, str], str] = Recent(REMEMBERED)
 
     def of_call(self, caller: Caller, use: Use, asked: str, digest: str, shape: Shape) -> str:
         """The name under which the result of a call is kept.
@@ -61,6 +68,11 @@ class CacheKeys:
             _sorted(client) if client else "",
         )
 
+    def of_stamp(self, digest: str) -> str:
+        """The name of the file that says when anything was last done to the server of that digest."""
+        key = (self._key(), digest)
+        return self._stamps.got(key, lambda: "stamp-" + self.name("stamp", digest))
+
     def name(self, *parts: str) -> str:
         """A file's name that says ``parts``, each to the letter, to nobody."""
         text = "".join([f"{len(part)}:{part}" for part in parts])
@@ -85,11 +97,16 @@ def _canonical(arguments: Any, source: str) -> str:
 
     With a fraction or a ``-0`` among them they are what was sent: numbers that are one to this program may be two to a server.
     """
-    return source if _has_fraction(arguments) or _MINUS_ZERO.search(source) is not None else _sorted(arguments)
+    if _has_fraction(arguments) or ("-0" in source and _MINUS_ZERO.search(source) is not None):
+        return source
+    return _sorted(arguments)
 
 
 def _sorted(value: Mapping[str, Any] | Any) -> str:
-    return _encoder.encode(value)
+    try:
+        return msgspec.json.encode(value, order="sorted").decode()
+    except (msgspec.MsgspecError, OverflowError, UnicodeError, RecursionError):
+        return _encoder.encode(value)  # a number of more than 64 bits, or half of a surrogate pair
 
 
 def _has_fraction(value: Any) -> bool:

@@ -131,19 +131,16 @@ class FileCache:
 
     def stamp(self, digest: str) -> int:
         """When anything was last done to the server of that digest, as far as gateways know; 0 if nothing was."""
-        return max(self._directory.stamp(self._stamp_name(digest)), self._floor.get(digest, 0))
+        return max(self._directory.stamp(self._keys.of_stamp(digest)), self._floor.get(digest, 0))
 
     def done_to(self, digest: str) -> None:
         """Something is being done to the server of that digest: what was fetched before is not good any more."""
         now = time_ns()
         try:
-            self._directory.mark(self._stamp_name(digest), now)
+            self._directory.mark(self._keys.of_stamp(digest), now)
         except NotKept:
             # The others are not told; they could not read what this process keeps either, if it cannot write.
             self._floor[digest] = now
-
-    def _stamp_name(self, digest: str) -> str:
-        return "stamp-" + self._keys.name("stamp", digest)
 
     def _read(self, key: str, found: bytes, stamp: int, identity: tuple[int, ...] | None) -> Cached | None:
         try:

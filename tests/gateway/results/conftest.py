@@ -69,6 +69,7 @@ def select(world: World, project: Project, name: str | None) -> None:
     """Let the project's results be shaped by that model."""
     answer = world.control.admin.put(f"/projects/{project.name}", {"proxyModel": name})
     assert answer.status_code == 200, answer.text
+    world.heard(answer)
 
 
 @dataclass
