@@ -134,6 +134,9 @@ def _meta(result: Members, era: Era) -> str | None:
     given = result[wire.META].value if wire.META in result else {}
     if not isinstance(given, dict) or not given:
         return SERVER_META_TEXT if era is Era.MODERN else None
+    if wire.SERVER_INFO_KEY not in given and (text := result[wire.META].text).startswith("{"):
+        # As it was written, and what the gateway is behind it.
+        return f"{text.rstrip()[:-1]},{SERVER_META_TEXT[1:]}" if era is Era.MODERN else text
     kept = {key: value for key, value in given.items() if key != wire.SERVER_INFO_KEY}
     if not kept:
         return SERVER_META_TEXT if era is Era.MODERN else None

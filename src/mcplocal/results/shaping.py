@@ -254,8 +254,14 @@ def _marked(cached: Cached) -> Answer:
     found = answer.result or {}
     # The member is kept with the result, so what it says is read once; and who writes it next need not read it at all.
     said = found[META].value if META in found else {}
-    meta = {**(said if isinstance(said, dict) else {}), CACHE_NOTE: {"hit": True, "ageSeconds": round(cached.age, 1)}}
-    answer.result = {**found, META: Member(write(meta), meta)}
+    note = {CACHE_NOTE: {"hit": True, "ageSeconds": round(cached.age, 1)}}
+    if isinstance(said, dict) and said:
+        meta = said | note
+        text = write(meta)
+    else:
+        meta = note
+        text = f'{{"{CACHE_NOTE}":{{"hit":true,"ageSeconds":{note[CACHE_NOTE]["ageSeconds"]}}}}}'
+    answer.result = {**found, META: Member(text, meta)}
     return answer
 
 
