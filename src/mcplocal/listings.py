@@ -167,8 +167,12 @@ class Listings:
 
     def _ask_now(self, spec: ServerSpec, kind: Kind, listing: Listing) -> None:
         listing.again = None
-        if listing.is_due and self._listings[kind].get(spec.digest) is listing:
+        if self._listings[kind].get(spec.digest) is not listing:
+            return
+        if listing.is_due:
             self.begin(spec, kind)
+        elif listing.changed_at >= listing.asked_at:  # a change was heard of while it was asked, so it is due a little later
+            self._ask_again(spec, kind, listing, listing.good_until)
 
     def note_failure(self, spec: ServerSpec, error: UpstreamFailed, kind: Kind = TOOL) -> None:
         """A request to ``spec`` failed; one for another list than its tools says little while these can be had."""

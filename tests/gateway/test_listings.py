@@ -7,6 +7,15 @@ from typing import Any
 
 import pytest
 
+from mcplocal.catalog import ServerSpec
+from mcplocal.control.journal import Journal
+from mcplocal.control.report import Instances
+from mcplocal.listings import Listings
+from mcplocal.metrics import Metrics
+from mcplocal.offers.kinds import TOOL
+from mcplocal.settings import load
+from mcplocal.upstream.pool import Pool
+from mcplocal.wire import LIST_CHANGED
 from tests.gateway.conftest import World
 from tests.gateway.test_prompts_and_resources import ERAS, LISTS, WHOLE
 from tests.gateway.test_story import until
@@ -199,3 +208,22 @@ def test_what_a_server_calls_changed_is_listed_anew(world: World) -> None:
     until(
         lambda: [f"{server}__new"] == endpoint.prompts() and ["new:1"] == endpoint.resources() and [] == endpoint.templates(), 5
     )
+
+
+@pytest.mark.anyio
+async def test_a_change_heard_of_while_a_list_is_asked_for_is_not_forgotten_though_it_is_looked_at_too_early() -> None:
+    settings = load({}, control_plane="http://127.0.0.1:9", credential="mcpctl_ses_" + "x" * 43)
+    metrics = Metrics()
+    pool = Pool(settings, lambda _, __: None, lambda _, __, ___: None, metrics)
+    listings = Listings(settings, pool, Instances(), Journal(), lambda: None, metrics)
+    spec = ServerSpec("up", "streamable-http", "http://127.0.0.1:9/mcp")
+    listing = listings.of(spec)
+    listing.asked_at = time.monotonic()
+    listing.good_until = listing.asked_at + 60
+    listings.invalidate(spec, LIST_CHANGED["tools"])
+    assert listing.again is not None
+    listing.again.cancel()
+    listings._ask_now(spec, TOOL, listing)  # a hair before it is due
+    assert listing.again is not None
+    await listings.stop()
+    await pool.close()
