@@ -40,8 +40,6 @@ class PatientProtocol(HttpProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
-        # uvicorn does so only if the connection ended well; else its timer keeps all of it for another 75 seconds.
-        self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a request that has begun and is not yet whole is waited for."""
