@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -60,6 +60,22 @@ class Offer:
         return self.table.find(name)
 
 
+class AtHand(NamedTuple):
+    """What a project offered of one family when it was last looked up.
+
+    Attributes:
+        project: the project as it was then.
+        version: of all lists then.
+        listings: those it was made of.
+        offer: what came of them.
+    """
+
+    project: ProjectServers
+    version: int
+    listings: tuple[Listing, ...]
+    offer: Offer
+
+
 class Discovery:
     """Keeps the servers of projects, and what these offer."""
 
@@ -84,7 +100,7 @@ class Discovery:
         self._listeners: list[Callable[[], None]] = []
         self._projects: dict[str, ProjectServers] = {}
         self._offers: Recent[tuple[Family, str, ToolNames, tuple[tuple[str, int, int], ...]], Offer] = Recent(1000)
-        self._current: dict[tuple[str, Family], tuple[ProjectServers, int, Offer]] = {}
+        self._current: dict[tuple[str, Family], AtHand] = {}
         self._versions = 0
         self._fetching_projects: SingleFlight[str, ProjectServers] = SingleFlight()
         feed.on_change(self._forget)
@@ -98,6 +114,23 @@ class Discovery:
         """Every server of the projects in use."""
         found = {spec.digest: spec for project in self._projects.values() for spec in project.servers}
         return list(found.values())
+
+    def known_project(self, name: str) -> ProjectServers | None:
+        """The servers of the project ``name``, if they are known and whatever changes would be heard of."""
+        known = self._projects.get(name)
+        return known if known is not None and not known.superseded and self._feed.is_fresh else None
+
+    def at_hand(self, name: str, family: Family) -> AtHand | None:
+        """What the project ``name`` offers, if no server and nobody else has to be asked first, as is nearly always so."""
+        project, known = self.known_project(name), self._current.get((name, family))
+        if project is None or known is None or known.project is not project or known.version != self.listings.version:
+            return None
+        now = monotonic()
+        for listing in known.listings:
+            if now >= listing.good_until:
+                return None
+        self._metrics.list_lookups.add("hit")
+        return known
 
     async def project(self, name: str, at_least: int = -1) -> ProjectServers:
         """The servers of the project ``name``, not older than revision ``at_least``.
@@ -176,12 +209,14 @@ class Discovery:
     def _offered(self, project: ProjectServers, family: Family) -> Offer:
         version = self.listings.version
         known = self._current.get((project.project, family))
-        if known is None or known[0] is not project or known[1] != version:
-            known = self._current[project.project, family] = (project, version, self._made_of(project, family))
-        return known[2]
+        if known is None or known.project is not project or known.version != version:
+            sources = [(spec, self.listings.of(spec, kind)) for spec in project.servers for kind in family.kinds]
+            listings = tuple(listing for _, listing in sources)
+            known = AtHand(project, version, listings, self._made_of(project, family, sources))
+            self._current[project.project, family] = known
+        return known.offer
 
-    def _made_of(self, project: ProjectServers, family: Family) -> Offer:
-        sources = [(spec, self.listings.of(spec, kind)) for spec in project.servers for kind in family.kinds]
+    def _made_of(self, project: ProjectServers, family: Family, sources: _Sources) -> Offer:
         state = tuple((spec.digest, listing.version, _effect_on_lists(spec)) for spec, listing in sources)
         key = (family, project.project, project.tool_names, state)
         offer = self._offers.got(key, lambda: self._assemble(project, family, sources))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from mcplocal.catalog import ProjectServers, ServerSpec
 from mcplocal.control.audit_spool import AuditSpool
 from mcplocal.discovery import Discovery, Offer
 from mcplocal.gate import Caller
-from mcplocal.input_rounds import InputRounds
+from mcplocal.input_rounds import InputRounds, needs_input
 from mcplocal.metrics import Metrics
 from mcplocal.names import Ref
 from mcplocal.offers.entries import Entry
@@ -36,7 +37,7 @@ from mcplocal.shapes import PAGE_TOOL
 from mcplocal.subscriber import Subscriber
 from mcplocal.subscriptions import Subscriptions
 from mcplocal.upstream.answers import Answer, UpstreamFailed
-from mcplocal.upstream.pool import Pool
+from mcplocal.upstream.pool import Connection, Pool
 from mcplocal.uses import (
     COMPLETES,
     Full,
@@ -186,8 +187,12 @@ class Router:
     async def _allowed(self, trace: Trace, renew: Renew) -> Entry:
         """What is asked for, if there is such a thing and the caller may use it, decided on rights that hold now."""
         use = trace.use
-        project = await self._discovery.project(trace.caller.project, trace.caller.seen_revision)
-        table = (await self._discovery.offer(project, use.family, use.name)).table
+        known = self._discovery.at_hand(trace.caller.project, use.family)
+        if known is not None:
+            project, table = known.project, known.offer.table
+        else:
+            project = await self._discovery.project(trace.caller.project, trace.caller.seen_revision)
+            table = (await self._discovery.offer(project, use.family, use.name)).table
         entry = table.find(use.name) if use.method != COMPLETE else table.completing(use.name)
         if entry is None:
             if use.name == PAGE_TOOL and use.method == "tools/call" and project.makes_pages:
@@ -266,13 +271,10 @@ class Router:
             elif use.method == COMPLETE and COMPLETES not in connection.capabilities:
                 answer = nothing_to_complete(Era.LEGACY)
             else:
-
-                async def send(more: Mapping[str, str]) -> Answer:
-                    # Connecting, or asking a person, may have taken a while, and revocation is not to wait for it.
-                    await self._decide(trace, entry, renew)
-                    return await connection.request(use.call(entry, headers, self._settings.call_timeout, more))
-
-                answer = await self._rounds.settled(await send(brought), use, bound_to, send)
+                send = partial(self._send, trace, entry, renew, connection, headers)
+                answer = await send(brought)
+                if needs_input(answer):
+                    answer = await self._rounds.settled(answer, use, bound_to, send)
             if trace.shape is not None:
                 answer = await self._shaping.shaped(trace, entry, spec.digest, answer)
         except (UpstreamFailed, TimeoutError) as error:
@@ -292,6 +294,19 @@ class Router:
             self._vigil.end(watched)
         return await self._given(trace, entry, renew, answer)
 
+    async def _send(
+        self,
+        trace: Trace,
+        entry: Entry,
+        renew: Renew,
+        connection: Connection,
+        headers: Mapping[str, str],
+        more: Mapping[str, str],
+    ) -> Answer:
+        # Connecting, or asking a person, may have taken a while, and revocation is not to wait for it.
+        await self._decide(trace, entry, renew)
+        return await connection.request(trace.use.call(entry, headers, self._settings.call_timeout, more))
+
     async def _given(self, trace: Trace, entry: Entry, renew: Renew, answer: Answer) -> Answer:
         """``answer``, if the caller may still have it, and what an event says of it."""
         if trace.caller.authority.superseded:
@@ -305,7 +320,9 @@ class Router:
         return answer
 
     async def _server_of(self, trace: Trace, entry: Entry) -> ServerSpec:
-        project = await self._discovery.project(trace.caller.project, trace.caller.seen_revision)
+        project = self._discovery.known_project(trace.caller.project)
+        if project is None:
+            project = await self._discovery.project(trace.caller.project, trace.caller.seen_revision)
         spec = project.by_name.get(entry.ref.server)
         if spec is None:
             raise trace.unknown()

@@ -17,9 +17,9 @@ _LAST: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
 _CHANCE: Final = Random()  # noqa: S311 - of its own, so that nobody who seeds the common one makes two alike
 
 
-def new_ulid() -> str:
-    """A new one."""
-    milliseconds = time_ns() // 1_000_000
+def new_ulid(at: int | None = None) -> str:
+    """A new one, of the time ``at`` in nanoseconds, or of now."""
+    milliseconds = (time_ns() if at is None else at) // 1_000_000
     return f"{_first(milliseconds >> 10)}{_LAST[milliseconds & 1023]}{_CHANCE.getrandbits(64):016X}"
 
 

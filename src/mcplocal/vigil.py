@@ -32,7 +32,7 @@ Renew = Callable[[], Awaitable[Caller]]
 """Makes sure of the caller again, for when the policy changed while something was under way."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Watched:
     """Something under way for somebody.
 

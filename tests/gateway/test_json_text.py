@@ -8,12 +8,25 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcplocal.heavy_json import MOST_VALUES, is_heavy, without_collector
-from mcplocal.json_text import NotJson, Twice, decode, members_of, read, read_rpc, value_of, write, write_object
+from mcplocal.json_text import (
+    UNREAD,
+    NotJson,
+    Twice,
+    decode,
+    members_of,
+    read,
+    read_compact,
+    read_rpc,
+    value_of,
+    write,
+    write_object,
+)
 from mcplocal.protocol.envelope import Incoming, Rejection, parse
 from mcplocal.upstream.answers import read_message
 
@@ -31,11 +44,47 @@ def test_what_is_read_and_written_again_is_the_same_text_member_by_member(
     found: dict[str, Any], indent: int | None, ascii_: bool
 ) -> None:
     text = json.dumps({"params": found, "id": 1}, indent=indent, ensure_ascii=ascii_)
-    for values in (read(text, unique=True)["params"], None):
-        members = members_of(read_rpc(text).params or {}, values)
-        assert found == {key: member.value for key, member in members.items()}
-        assert all(member.text in text and json.loads(member.text) == member.value for member in members.values())
-        assert json.loads(write_object({key: member.text for key, member in members.items()})) == found
+    members = members_of(read_rpc(text).params or {})
+    assert found == {key: member.value for key, member in members.items()}
+    assert all(member.text in text and json.loads(member.text) == member.value for member in members.values())
+    assert json.loads(write_object({key: member.text for key, member in members.items()})) == found
+
+
+SPELT = [
+    "1",
+    "1.0",
+    "1.00",
+    "1e2",
+    "-0",
+    "1e999",
+    "9" * 30,
+    "9" * 5000,
+    '"a"',
+    '"\\u0061"',
+    '"\\/"',
+    '"é"',
+    '"\ud83d"',
+    "{}",
+    "NaN",
+    "[1 ]",
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(['"a"', '"b"', '"\\u0061"']), st.sampled_from(SPELT)), max_size=4), st.booleans())
+def test_what_is_read_compactly_is_what_the_strict_reader_says_and_nothing_that_it_refuses(
+    members: list[tuple[str, str]], spaced: bool
+) -> None:
+    body = ("[{" + (", " if spaced else ",").join(f"{key}:{value}" for key, value in members) + "}]").encode(
+        errors="surrogatepass"
+    )
+    found = read_compact(body)
+    assert found is UNREAD or repr(read(body.decode(), unique=True)) == repr(found)
+
+
+@given(OBJECTS)
+def test_what_most_clients_send_is_read_compactly(found: dict[str, Any]) -> None:
+    body = msgspec.json.encode(found)
+    assert repr(read(body.decode(), unique=True)) == repr(read_compact(body))
 
 
 @given(st.text() | VALUES.map(json.dumps))
@@ -151,7 +200,8 @@ def test_every_body_is_one_message_or_refused_with_a_code_and_nothing_else_happe
     assert message.method == body["method"]
     assert (message.kind == "request") == ("id" in body)
     assert message.kind == "notification" or (message.id == body["id"] and not isinstance(message.id, bool | float))
-    assert {key: member.value for key, member in message.params.items()} == body.get("params", {})
+    assert message.params == body.get("params", {})
+    assert {key: json.loads(message.text(key)) for key in message.params} == body.get("params", {})
 
 
 @given(st.binary(max_size=60))

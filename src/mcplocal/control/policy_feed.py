@@ -91,7 +91,8 @@ class PolicyFeed:
     @property
     def is_fresh(self) -> bool:
         """Whether everything that has changed until a second ago is known."""
-        return self.silence <= FRESH_FOR
+        last = self.last_heartbeat
+        return last is not None and monotonic() - last <= FRESH_FOR
 
     def is_superseded(self, revision: int, topics: frozenset[str]) -> bool:
         """Whether an answer read at ``revision`` and built from ``topics`` is older than what has been announced."""

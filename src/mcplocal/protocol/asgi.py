@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from starlette.types import Receive, Scope, Send
 
-from mcplocal.protocol.exchange import Request, by_name
+from mcplocal.protocol.exchange import Request
+from mcplocal.protocol.head import OF_ONE_REQUEST, head_of
 
 
 class AsgiRequest(Request):
@@ -20,7 +21,11 @@ class AsgiRequest(Request):
         client = scope.get("client")
         project = scope.get("path_params", {}).get("project")
         source = client[0] if client else "unknown"
-        super().__init__(scope["method"], scope["path"], project, by_name(scope["headers"]), source)
+        shared: list[tuple[bytes, bytes]] = []
+        own: list[tuple[bytes, bytes]] = []
+        for pair in scope["headers"]:
+            (own if pair[0] in OF_ONE_REQUEST else shared).append(pair)
+        super().__init__(scope["method"], scope["path"], project, head_of(shared), own, source)
         self.query: bytes = scope.get("query_string", b"")
         self._receive = receive
         self._send = send

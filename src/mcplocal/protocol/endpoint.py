@@ -25,7 +25,7 @@ from mcpctl.errors import (
     WrongOrigin,
 )
 from mcplocal import wire
-from mcplocal.event_stream import KEEP_ALIVE, MEDIA_TYPE, write_event
+from mcplocal.event_stream import KEEP_ALIVE, write_event
 from mcplocal.gate import Caller
 from mcplocal.gateway import Gateway
 from mcplocal.metrics import Outcome
@@ -36,7 +36,6 @@ from mcplocal.protocol.envelope import Incoming, Rejection, error_text, parse
 from mcplocal.protocol.exchange import (
     NoSession,
     Request,
-    accepts,
     check_media,
     send_json,
     send_nothing,
@@ -106,10 +105,8 @@ class Endpoint:
             self._metrics.answered(request.asked, outcome, perf_counter() - begun)
 
     async def _serve(self, request: Request) -> None:
-        if not self._addressed.is_host(request.headers.get("host", ())):
-            raise WrongHost("this gateway does not go by that name; MCPLOCAL_ALLOWED_HOSTS lists further names")
-        if not self._addressed.is_origin(request.headers.get("origin", ())):
-            raise WrongOrigin("pages of that origin may not use this gateway; MCPLOCAL_ALLOWED_ORIGINS lists further origins")
+        if request.head.welcomed_by is not self._addressed:
+            self._welcome(request)
         caller, renew = await self._gateway.admit(exchange.bearer(request), exchange.project(request))
         method = request.method
         if method == "DELETE" and "mcp-session-id" in request.headers:
@@ -125,6 +122,19 @@ class Endpoint:
             return await self._serve_modern(request, message, caller, renew)
         return await self._serve_legacy(request, message, caller, renew)
 
+    def _welcome(self, request: Request) -> None:
+        """Check that the request is meant for this gateway.
+
+        Raises:
+            WrongHost: it is for another name.
+            WrongOrigin: it comes from a page that may not send any.
+        """
+        if not self._addressed.is_host(request.headers.get("host", ())):
+            raise WrongHost("this gateway does not go by that name; MCPLOCAL_ALLOWED_HOSTS lists further names")
+        if not self._addressed.is_origin(request.headers.get("origin", ())):
+            raise WrongOrigin("pages of that origin may not use this gateway; MCPLOCAL_ALLOWED_ORIGINS lists further origins")
+        request.head.welcomed_by = self._addressed
+
     async def _serve_modern(self, request: Request, message: Incoming, caller: Caller, renew: Renew) -> None:
         if message.kind == "response":
             raise Rejection(
@@ -135,7 +145,7 @@ class Endpoint:
             for version in request.headers.get(wire.VERSION_HEADER, ()):
                 modern.check_version(version, None)
             return await send_nothing(request, 202)
-        modern.check_request(message, request.headers)
+        modern.check_request(message, request.head)
         how = Circumstances(
             caller,
             renew,
@@ -225,7 +235,7 @@ class Endpoint:
         """The stream of a subscription, of which a principal may have as many as sessions."""
         gateway, caller, subject = self._gateway, how.caller, how.caller.identity.subject
         wanted = Subscription.of(message, gateway.settings.max_subscriptions)
-        if not accepts(request, MEDIA_TYPE):
+        if not request.head.takes_stream:
             raise NotAcceptable("accept text/event-stream")
         if self._streams[subject] >= self._most_streams:
             text = f"you have {self._most_streams} subscriptions open already: end one of them first"
@@ -244,7 +254,7 @@ class Endpoint:
 
     async def _stream(self, request: Request, listening: Listening, first: str | None, last: bytes) -> None:
         """What is heard by ``listening``, until the client goes, its rights end, or the gateway stops."""
-        if not accepts(request, MEDIA_TYPE):
+        if not request.head.takes_stream:
             raise NotAcceptable("accept text/event-stream")
         watcher = asyncio.create_task(request.gone())
         watcher.add_done_callback(lambda _: listening.end())
@@ -266,7 +276,7 @@ class Endpoint:
             except Rejection as rejection:
                 return await send_json(request, status_of(rejection, how.era), error_text(rejection))
         # Before 2026-07-28 a client that goes away may come back, so it has not cancelled anything.
-        may_stream = accepts(request, MEDIA_TYPE)
+        may_stream = request.head.takes_stream
         stream = Answering(request, how.era, self._long_answers, may_stream=may_stream, cancel_when_gone=session is None)
         how.emit = stream.emit if may_stream else None
         making = self._methods.answer(message, how)

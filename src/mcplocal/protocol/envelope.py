@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+from msgspec import Raw
 
 from mcplocal import wire
 from mcplocal.heavy_json import MOST_VALUES, is_heavy
-from mcplocal.json_text import Members, NoObject, NotJson, Rpc, decode, members_of, read, read_rpc, text_of, write, write_object
+from mcplocal.json_text import (
+    UNREAD,
+    NoObject,
+    NotJson,
+    Rpc,
+    decode,
+    read,
+    read_compact,
+    read_rpc,
+    text_of,
+    write,
+    write_object,
+)
 
 Kind = Literal["request", "notification", "response"]
+
+_NOTHING: Final[dict[str, Any]] = {}
 
 
 class Rejection(Exception):
@@ -34,8 +51,9 @@ class Incoming:
     Attributes:
         id: of a request; a string or an integer.
         id_text: the same as it was written.
-        params: each parameter with its text.
-        meta: the parsed ``_meta``.
+        params: each parameter's value.
+        meta: ``_meta`` among them.
+        written: each parameter as it was written.
         size: bytes of the whole message.
         result: of a response that is one, as JSON text.
         error: of a response that is one, parsed.
@@ -45,8 +63,9 @@ class Incoming:
     method: str = ""
     id: str | int | None = None
     id_text: str | None = None
-    params: Members = field(default_factory=dict)
-    meta: dict[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    written: Mapping[str, Raw] = field(default_factory=dict)
     size: int = 0
     result: str | None = None
     error: Any = None
@@ -58,8 +77,11 @@ class Incoming:
 
     def value(self, name: str) -> Any:
         """A parameter's value; ``None`` if it is absent."""
-        member = self.params.get(name)
-        return member.value if member is not None else None
+        return self.params.get(name)
+
+    def text(self, name: str) -> str:
+        """A parameter, which is there, as it was written."""
+        return text_of(self.written[name])
 
 
 def parse(body: bytes) -> Incoming:
@@ -69,19 +91,18 @@ def parse(body: bytes) -> Incoming:
         Rejection: it is not JSON, holds a member twice, or is no single JSON-RPC 2.0 message.
     """
     try:
-        text = decode(body)
-        if is_heavy(text):
-            raise Rejection(wire.INVALID_REQUEST, f"the message holds more than {MOST_VALUES} values")
-        values = read(text, unique=True)
+        values = read_compact(body) if len(body) <= MOST_VALUES else UNREAD
+        if values is UNREAD:
+            values = _read_slowly(body)
         if isinstance(values, list):
             raise Rejection(wire.INVALID_REQUEST, "a batch is not accepted: send one message per request")
-        rpc = read_rpc(text, values)
+        rpc = read_rpc(body, values)
     except NoObject:
         raise Rejection(wire.INVALID_REQUEST, "the body is no JSON-RPC 2.0 message: it is not an object") from None
     except NotJson as error:
         raise Rejection(wire.PARSE_ERROR, f"the body cannot be read: {error}") from None
     identity = values.get("id")
-    id_text = text_of(rpc.id) if isinstance(identity, str | int) and not isinstance(identity, bool) else None
+    id_text = text_of(rpc.id) if isinstance(identity, (str, int)) and not isinstance(identity, bool) else None
     if values.get("jsonrpc") != "2.0":
         raise Rejection(wire.INVALID_REQUEST, "the body is no JSON-RPC 2.0 message", id_text=id_text)
     if "method" not in values:
@@ -91,18 +112,29 @@ def parse(body: bytes) -> Incoming:
     method = values["method"]
     if not isinstance(method, str):
         raise Rejection(wire.INVALID_REQUEST, "the method is not a string", id_text=id_text)
-    if "id" in values and id_text is None:
+    if id_text is None and "id" in values:
         raise Rejection(wire.INVALID_REQUEST, "the id is neither a string nor an integer")
-    given = values.get("params", {})
-    if not isinstance(given, dict):
+    params = values.get("params", _NOTHING)
+    if not isinstance(params, dict):
         raise Rejection(wire.INVALID_REQUEST, "the params are not an object", id_text=id_text)
-    params = members_of(rpc.params, given) if rpc.params else {}
-    meta = given.get(wire.META, {})
+    meta = params.get(wire.META, _NOTHING)
     if not isinstance(meta, dict):
         raise Rejection(wire.INVALID_PARAMS, "_meta is not an object", id_text=id_text)
-    if id_text is None:
-        return Incoming("notification", method, params=params, meta=meta, size=len(body))
-    return Incoming("request", method, identity, id_text, params, meta, len(body))
+    kind: Kind = "request" if id_text is not None else "notification"
+    return Incoming(kind, method, identity, id_text, params, meta, rpc.params or _NOTHING, len(body))
+
+
+def _read_slowly(body: bytes) -> Any:
+    """What ``body`` says, each of its objects looked at.
+
+    Raises:
+        Rejection: it holds too much.
+        NotJson: it is not JSON, or holds a member twice.
+    """
+    text = decode(body)
+    if is_heavy(text):
+        raise Rejection(wire.INVALID_REQUEST, f"the message holds more than {MOST_VALUES} values")
+    return read(text, unique=True)
 
 
 def _response(values: dict[str, Any], rpc: Rpc, id_text: str | None, size: int) -> Incoming:
@@ -110,7 +142,7 @@ def _response(values: dict[str, Any], rpc: Rpc, id_text: str | None, size: int) 
     if "error" in values:
         response.error = values["error"]
     elif rpc.result:
-        response.result = write_object({key: member.text for key, member in members_of(rpc.result).items()})
+        response.result = write_object({key: text_of(raw) for key, raw in rpc.result.items()})
     elif isinstance(values["result"], dict):
         response.result = "{}"
     return response

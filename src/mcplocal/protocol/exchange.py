@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Final
 
 from mcpctl import request_ids
@@ -22,10 +21,9 @@ from mcpctl.errors import (
 from mcpctl.policy.names import check_name
 from mcplocal import wire
 from mcplocal.event_stream import MEDIA_TYPE
-from mcplocal.header_names import lower_name
 from mcplocal.json_text import write
-from mcplocal.protocol import modern
 from mcplocal.protocol.envelope import Rejection, error_text
+from mcplocal.protocol.head import Head, Pairs
 from mcplocal.protocol.resource_metadata import ResourceMetadata
 
 _COMMON: Final = b"cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: "
@@ -41,19 +39,31 @@ class Request(ABC):
         method: ``POST`` and so on.
         path: decoded, without the query.
         project: the project in it; ``None`` at ``/mcp``.
+        head: what it has in common with other requests.
         headers: all of them.
         source: the client's address; once it is being answered, the one behind proxies that are trusted.
         id: for logs and audit, see ``mcpctl.request_ids``; known once it has begun.
         asked: the method of its message, once that has been read.
     """
 
-    __slots__ = ("asked", "headers", "id", "method", "path", "project", "source")
+    __slots__ = ("asked", "head", "headers", "id", "method", "path", "project", "source")
 
-    def __init__(self, method: str, path: str, project: str | None, headers: modern.Headers, source: str) -> None:
+    def __init__(self, method: str, path: str, project: str | None, head: Head, own: Pairs, source: str) -> None:
+        """Take it apart.
+
+        Args:
+            method: see above, and so for the others.
+            path: decoded.
+            project: as the path says it.
+            head: of the headers that are not its own.
+            own: of ``OF_ONE_REQUEST``.
+            source: the client's address.
+        """
         self.method = method
         self.path = path
         self.project = project
-        self.headers = headers
+        self.head = head
+        self.headers = head.with_own(own)
         self.source = source
         self.id = ""
         self.asked = ""
@@ -120,19 +130,6 @@ class Request(ABC):
         """Send the last piece of a stream."""
 
 
-def by_name(headers: Iterable[tuple[bytes, bytes]]) -> modern.Headers:
-    """Headers by lower-case name, each with all its values in order."""
-    found: dict[str, list[str]] = {}
-    for raw, value in headers:
-        name = lower_name(raw)
-        text = value.decode("latin-1").strip(" \t")
-        if name in found:
-            found[name].append(text)
-        else:
-            found[name] = [text]
-    return found
-
-
 class NoSession(NotFound):
     """The session is unknown, has ended or is somebody else's; the client shakes hands anew."""
 
@@ -177,37 +174,10 @@ def check_media(request: Request) -> None:
         UnsupportedMedia: the one is not so.
         NotAcceptable: the other is not so.
     """
-    if not _is_json(request.one("content-type") or ""):
+    if not request.head.is_json:
         raise UnsupportedMedia("send the message as application/json in UTF-8")
-    if not accepts(request, "application/json"):
+    if not request.head.takes_json:
         raise NotAcceptable("accept application/json and text/event-stream")
-
-
-def accepts(request: Request, media: str) -> bool:
-    """Whether the client takes ``media``; one that says nothing takes JSON."""
-    values = request.headers.get("accept")
-    if not values:
-        return media == "application/json"
-    return _takes(values[0] if len(values) == 1 else ",".join(values), media)
-
-
-# Clients say the same in every request.
-@lru_cache(maxsize=256)
-def _is_json(media: str) -> bool:
-    kind, _, parameters = media.partition(";")
-    charset = parameters.strip().lower()
-    return kind.strip().lower() == "application/json" and charset in ("", "charset=utf-8", 'charset="utf-8"')
-
-
-@lru_cache(maxsize=256)
-def _takes(accepted: str, media: str) -> bool:
-    main = media.partition("/")[0]
-    for part in accepted.lower().split(","):
-        kind, _, parameters = part.partition(";")
-        if kind.strip() in (media, f"{main}/*", "*/*") and parameters.replace(" ", "") not in ("q=0", "q=0.0"):
-            # curl's */* asks for nothing in particular; a stream is only for who can name it.
-            return media == "application/json" or kind.strip() == media
-    return False
 
 
 async def send_json(request: Request, status: int, text: str, extra: Mapping[str, str] | None = None) -> None:

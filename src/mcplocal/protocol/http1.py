@@ -17,8 +17,8 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from mcpctl import slow_clients
-from mcplocal.protocol.exchange import Request, by_name
-from mcplocal.protocol.modern import Headers
+from mcplocal.protocol.exchange import Request
+from mcplocal.protocol.head import OF_ONE_REQUEST, Head, Pairs, head_of
 
 AT_ONCE: Final = 16 << 10
 """Bytes of a body that are copied behind their head; larger ones are handed over beside it."""
@@ -60,10 +60,12 @@ class DirectRequest(Request):
         "task",
     )
 
-    def __init__(self, connection: EndpointProtocol, method: str, path: str, project: str | None, headers: Headers) -> None:
-        super().__init__(method, path, project, headers, connection.client[0] if connection.client else "unknown")
+    def __init__(
+        self, connection: EndpointProtocol, method: str, path: str, project: str | None, head: Head, own: Pairs
+    ) -> None:
+        super().__init__(method, path, project, head, own, connection.client[0] if connection.client else "unknown")
         self._connection = connection
-        self._expects_100 = "expect" in headers and (self.one("expect") or "").lower() == "100-continue"
+        self._expects_100 = head.expects_100
         self.body = bytearray()
         self.more_body = True
         self.message_event = asyncio.Event()
@@ -192,16 +194,20 @@ class EndpointProtocol(slow_clients.PatientProtocol):
         self.note_beginning()
         self.url = b""
         self.headers = []
+        self._own: list[tuple[bytes, bytes]] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; it is looked at when all have come."""
-        self.headers.append((name, value))
+        if name in OF_ONE_REQUEST:
+            self._own.append((name, value))
+        else:
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head has come: whom is it for?"""
         where = _endpoint_in(self.url)
         if where is None or self.parser.should_upgrade():
-            url, headers = self.url, [(name.lower(), value) for name, value in self.headers]
+            url, headers = self.url, [(name.lower(), value) for name, value in self.headers + self._own]
             super().on_message_begin()
             self.url = url
             self.headers += headers
@@ -210,8 +216,8 @@ class EndpointProtocol(slow_clients.PatientProtocol):
             return
         self.note_head()
         before = self.cycle
-        request = DirectRequest(self, self.parser.get_method().decode(), *where, by_name(self.headers))
-        self.headers = []
+        request = DirectRequest(self, self.parser.get_method().decode(), *where, head_of(self.headers), self._own)
+        self.headers, self._own = [], []
         self.cycle = cast("Any", request)
         if before is None or before.response_complete:
             request.task = self.loop.create_task(request.run_asgi(type(self).answer))

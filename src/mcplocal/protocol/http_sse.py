@@ -32,14 +32,14 @@ from mcpctl.errors import (
 )
 from mcplocal import wire
 from mcplocal.client_side import ClientSide
-from mcplocal.event_stream import KEEP_ALIVE, MEDIA_TYPE, write_event
+from mcplocal.event_stream import KEEP_ALIVE, write_event
 from mcplocal.gate import Caller
 from mcplocal.gateway import Gateway
 from mcplocal.protocol import exchange
 from mcplocal.protocol.answering import WAITING_NOTIFICATIONS
 from mcplocal.protocol.asgi import AsgiRequest
 from mcplocal.protocol.envelope import Incoming, Rejection, error_text, parse
-from mcplocal.protocol.exchange import NoSession, Request, accepts, send_json, send_nothing, send_problem
+from mcplocal.protocol.exchange import NoSession, Request, send_json, send_nothing, send_problem
 from mcplocal.protocol.legacy import Session, Sessions, client_of, initialized_text, settle_version
 from mcplocal.protocol.listening import SIGN_OF_LIFE, Listening
 from mcplocal.protocol.methods import Circumstances, Methods
@@ -126,7 +126,7 @@ class HttpSse:
 
     async def _open(self, request: Request, token: str, caller: Caller, renew: Renew) -> None:
         """A stream, which is a session, until the client goes, the token ends or is another one, or the gateway stops."""
-        if not accepts(request, MEDIA_TYPE):
+        if not request.head.takes_stream:
             raise NotAcceptable("accept text/event-stream")
         session = self._sessions.open(caller, "", ClientSide())
         stream = _Stream(self._gateway, request, session, lambda: self._token() == token)

@@ -40,6 +40,11 @@ REFERENCES: Final = {"ref/prompt": PROMPTS, "ref/resource": RESOURCES}
 FORWARDED: Final = frozenset((*FAMILY_OF, wire.COMPLETE))
 """The methods that a server answers, which may take its time."""
 
+_OF_THIS_HOP: Final = frozenset((wire.VERSION_KEY, wire.CAPABILITIES_KEY, wire.CLIENT_INFO_KEY, wire.PROGRESS_TOKEN))
+"""What most clients say in ``_meta``, and nothing else."""
+
+_NOTHING: Final[Mapping[str, str]] = {}
+
 WITH_ARGUMENTS: Final = frozenset(("tools/call", "prompts/get"))
 
 STAYS: Final[Mapping[str, frozenset[str]]] = {
@@ -220,13 +225,13 @@ def _use_of(message: Incoming, how: Circumstances) -> Use:
         name = reference.get(family.key)
     else:
         family = FAMILY_OF[message.method]
-        name = message.value(family.key)
-    params = message.params
-    arguments = message.value("arguments")
+        name = message.params.get(family.key)
+    params, meta = message.params, message.meta
+    arguments = params.get("arguments")
     if not isinstance(name, str):
         text = f"{message.method} needs the {family.key} of a {family.word}"
         raise Rejection(wire.INVALID_PARAMS, text, id_text=message.id_text)
-    if "arguments" in params and message.method in WITH_ARGUMENTS and not isinstance(arguments, dict):
+    if not isinstance(arguments, dict) and "arguments" in params and message.method in WITH_ARGUMENTS:
         raise Rejection(wire.INVALID_PARAMS, f"the arguments of a {family.word} are an object", id_text=message.id_text)
     stays = STAYS["ref" if reference is not None else family.key]
     token = _progress_token(message)
@@ -234,10 +239,10 @@ def _use_of(message: Incoming, how: Circumstances) -> Use:
         method=message.method,
         family=family,
         name=name,
-        params={key: member.text for key, member in params.items() if key not in stays},
+        params={key: message.text(key) for key in params if key not in stays},
         reference=reference,
         arguments=arguments,
-        meta=_forwarded(message),
+        meta=_forwarded(message) if any(key not in _OF_THIS_HOP for key in meta) else _NOTHING,
         headers=how.headers,
         notify=_relay(token, how),
         wants_progress=token is not None,
@@ -267,7 +272,7 @@ def _forwarded(message: Incoming) -> dict[str, str]:
     kept = [key for key in message.meta if not key.startswith(wire.META_PREFIX) and key != wire.PROGRESS_TOKEN]
     if not kept:
         return {}
-    found = read_objects(f"[{message.params[wire.META].text}]")
+    found = read_objects(f"[{message.text(wire.META)}]")
     return {key: found[0][key].text if found else write(message.meta[key]) for key in kept}
 
 
@@ -280,8 +285,7 @@ def _set_level(message: Incoming, client: ClientSide) -> str:
 
 
 def _text_of(message: Incoming, name: str) -> str | None:
-    member = message.params.get(name)
-    return member.text if member is not None and member.value is not None else None
+    return message.text(name) if message.value(name) is not None else None
 
 
 def _state(message: Incoming) -> str | None:
@@ -299,8 +303,10 @@ def _progress_token(message: Incoming) -> str | int | None:
 def _relay(token: str | int | None, how: Circumstances) -> Notify | None:
     """What takes progress to the client, under the client's own token, and log messages; ``None`` if it wants neither."""
     emit = how.emit
+    if emit is None:
+        return None
     hears = how.era is Era.LEGACY or how.client.log_level is not None
-    if emit is None or (token is None and not hears):
+    if token is None and not hears:
         return None
 
     def relay(method: str, params: Members) -> None:

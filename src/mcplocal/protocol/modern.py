@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mcplocal import wire
 from mcplocal.client_side import LEVELS, ClientSide, askable
 from mcplocal.param_headers import decode
 from mcplocal.protocol.envelope import Incoming, Rejection
-
-Headers = Mapping[str, Sequence[str]]
-"""Every header by lower-case name, with all its values in order, white space around them taken off."""
+from mcplocal.protocol.head import Head, Headers
 
 
 def is_modern(message: Incoming, headers: Headers) -> bool:
@@ -19,23 +16,24 @@ def is_modern(message: Incoming, headers: Headers) -> bool:
     return message.is_enveloped or any(version not in wire.LEGACY_VERSIONS for version in headers.get(wire.VERSION_HEADER, ()))
 
 
-def check_request(message: Incoming, headers: Headers | None) -> None:
+def check_request(message: Incoming, head: Head | None) -> None:
     """Check the envelope, and the headers against it where there are any.
 
     Raises:
         Rejection: a required key is missing (-32602), a header is missing, doubled or differs (-32020), or the revision
             is not spoken here (-32022).
     """
-    missing = [key for key in (wire.VERSION_KEY, wire.CAPABILITIES_KEY) if key not in message.meta]
-    if missing:
+    meta = message.meta
+    if wire.VERSION_KEY not in meta or wire.CAPABILITIES_KEY not in meta:
+        missing = [key for key in (wire.VERSION_KEY, wire.CAPABILITIES_KEY) if key not in meta]
         raise Rejection(wire.INVALID_PARAMS, f"_meta lacks {', '.join(missing)}", id_text=message.id_text)
-    version = message.meta[wire.VERSION_KEY]
-    if headers is not None:
-        _check_headers(message, version, headers)
+    version = meta[wire.VERSION_KEY]
+    if head is not None and not _repeats(head, message, version):
+        _check_headers(message, version, head.headers)
     if not isinstance(version, str):
         raise Rejection(wire.INVALID_PARAMS, f"{wire.VERSION_KEY} is not a string", id_text=message.id_text)
     check_version(version, message.id_text)
-    if not isinstance(message.meta[wire.CAPABILITIES_KEY], dict):
+    if not isinstance(meta[wire.CAPABILITIES_KEY], dict):
         raise Rejection(wire.INVALID_PARAMS, f"{wire.CAPABILITIES_KEY} is not an object", id_text=message.id_text)
 
 
@@ -61,6 +59,16 @@ def check_version(version: str, id_text: str | None) -> None:
     if version != wire.MODERN_VERSION:
         data = {"supported": [wire.MODERN_VERSION], "requested": version[:64]}
         raise Rejection(wire.UNSUPPORTED_VERSION, "Unsupported protocol version", data=data, id_text=id_text)
+
+
+def _repeats(head: Head, message: Incoming, version: Any) -> bool:
+    """Whether the headers say what the body says, as they nearly always do."""
+    repeated, method = head.repeated, message.method
+    if repeated is None or repeated[0] != version or repeated[1] != method:
+        return False
+    named_by = wire.NAMED_BY.get(method)
+    named = message.value(named_by) if named_by else None
+    return named is None or repeated[2] == named
 
 
 def _check_headers(message: Incoming, version: Any, headers: Headers) -> None:

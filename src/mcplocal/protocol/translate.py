@@ -5,10 +5,11 @@ Members nobody here knows, and content of any type, pass through as the text the
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from mcplocal import wire
-from mcplocal.json_text import Member, Members, read_objects, write, write_object
+from mcplocal.json_text import Member, Members, read_objects, write, write_members, write_object
 from mcplocal.offers.uris import qualified, server_of
 from mcplocal.protocol.envelope import Rejection
 from mcplocal.upstream.answers import Answer, RpcError
@@ -21,6 +22,11 @@ SERVER_META_TEXT: Final = write(SERVER_META)
 
 MODERN_MEMBERS: Final = frozenset(("resultType", "ttlMs", "cacheScope"))
 """Members of results that the legacy era does not know."""
+
+_NOT_PASSED: Final = MODERN_MEMBERS | {wire.META}
+"""Members of results that are the gateway's own on this hop."""
+
+_LONGEST_KNOWN: Final = 1024
 
 LONGEST_MESSAGE: Final = 2000
 
@@ -51,8 +57,8 @@ def result_of(use: Use, answer: Answer, era: Era, id_text: str | None) -> str:
     result = answer.result
     kind = result["resultType"].value if "resultType" in result else "complete"
     if kind == "input_required" and era is Era.MODERN:
-        members = {key: member.text for key, member in result.items() if key != wire.META}
-        return write_object(members | {wire.META: _meta(result, era) or "{}"})
+        asked = {key: member.text for key, member in result.items() if key != wire.META}
+        return write_object(asked | {wire.META: _meta(result, era) or "{}"})
     if kind == "input_required":
         return _failed(method, "It asks for input that your client did not say it can give.", era, id_text)
     held, is_list = HELD_BY[method]
@@ -60,18 +66,17 @@ def result_of(use: Use, answer: Answer, era: Era, id_text: str | None) -> str:
         result = {**result, held: Member("[]")}
     if kind != "complete" or held not in result or not (result[held].is_array if is_list else result[held].is_object):
         return _failed(method, f"The server's answer is no result of {method}.", era, id_text)
-    members = {key: member.text for key, member in result.items() if key not in MODERN_MEMBERS and key != wire.META}
     if method == "resources/read" and (to := server_of(use.name)) is not None:
-        members[held] = _renamed(result[held], to[0], use.name)
+        result = {**result, held: Member(_renamed(result[held], to[0], use.name))}
+    if era is Era.LEGACY and "structuredContent" in result and not result["structuredContent"].is_object:
+        # Before 2026-07-28 it is an object, and its text stands in content as well.
+        result = {key: member for key, member in result.items() if key != "structuredContent"}
+    members = write_members([(key, member.text) for key, member in result.items() if key not in _NOT_PASSED])
     meta = _meta(result, era)
-    if meta is not None:
-        members[wire.META] = meta
-    if era is Era.MODERN:
-        hints = _hints(answer) if method == "resources/read" else {}
-        return write_object({"resultType": '"complete"', **members, **hints})
-    if "structuredContent" in result and not result["structuredContent"].is_object:
-        del members["structuredContent"]  # before 2026-07-28 it is an object, and its text stands in content as well
-    return write_object(members)
+    if era is Era.LEGACY:
+        return f'{{{members},"_meta":{meta}}}' if meta is not None else f"{{{members}}}"
+    hints = "," + write_members(_hints(answer).items()) if method == "resources/read" else ""
+    return f'{{"resultType":"complete",{members},"_meta":{meta}{hints}}}'
 
 
 def subscribed(use: Use, answer: Answer, era: Era, id_text: str | None) -> str:
@@ -131,16 +136,27 @@ def progress_params(params: Members, token: Any) -> str:
 
 def _meta(result: Members, era: Era) -> str | None:
     """``_meta`` of a result: what the upstream says of itself as a server is replaced by what this gateway is."""
-    given = result[wire.META].value if wire.META in result else {}
+    if wire.META not in result:
+        return SERVER_META_TEXT if era is Era.MODERN else None
+    text = result[wire.META].text
+    # Most servers say the same in every result: who they are.
+    return _known_meta(text, era) if len(text) <= _LONGEST_KNOWN else _meta_of(text, era)
+
+
+def _meta_of(text: str, era: Era) -> str | None:
+    given = Member(text).value
     if not isinstance(given, dict) or not given:
         return SERVER_META_TEXT if era is Era.MODERN else None
-    if wire.SERVER_INFO_KEY not in given and (text := result[wire.META].text).startswith("{"):
+    if wire.SERVER_INFO_KEY not in given and text.startswith("{"):
         # As it was written, and what the gateway is behind it.
         return f"{text.rstrip()[:-1]},{SERVER_META_TEXT[1:]}" if era is Era.MODERN else text
     kept = {key: value for key, value in given.items() if key != wire.SERVER_INFO_KEY}
     if not kept:
         return SERVER_META_TEXT if era is Era.MODERN else None
     return write(kept | SERVER_META) if era is Era.MODERN else write(kept)
+
+
+_known_meta: Final = lru_cache(maxsize=256)(_meta_of)
 
 
 def _rejection(use: Use, error: RpcError | None, era: Era, id_text: str | None) -> Rejection:
