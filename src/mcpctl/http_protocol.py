@@ -49,6 +49,10 @@ class Joining:
         else:
             self._transport.writelines(pieces)
 
+    def is_closing(self) -> bool:
+        """Whether the transport is closing."""
+        return self._transport.is_closing()
+
     def close(self) -> None:
         """Send what is held, then close."""
         self._flush()
@@ -72,7 +76,7 @@ class Flow(FlowControl):
 
     def resume_reading(self) -> None:
         """Read on, if nothing waits."""
-        if not self._waiting:
+        if self.read_paused and not self._waiting:
             super().resume_reading()
 
 

@@ -34,7 +34,8 @@ def begin(given: str | None, traceparent: str | None) -> str:
         traceparent: its one ``traceparent``.
     """
     trace = traceparent if traceparent and trace_id(traceparent) else None
-    TRACE.set(trace)
+    if TRACE.get() is not trace:
+        TRACE.set(trace)
     chosen = given if given and is_well_formed(given) else (trace_id(trace) if trace else None) or fresh()
     CURRENT.set(chosen)
     return chosen

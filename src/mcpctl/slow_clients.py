@@ -60,8 +60,9 @@ class PatientProtocol(HttpProtocol):
     def note_beginning(self) -> None:
         """A request begins, whoever sees to it."""
         super().note_beginning()
-        self._in_request = True
-        self._begin_head()
+        self._in_request = self._in_head = True
+        self._head_size = 0
+        self._parts += 1
 
     def on_chunk_header(self) -> None:
         """A chunk of a body begins. If it is the last, header lines may follow; they have the limit of a head."""

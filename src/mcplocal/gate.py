@@ -168,9 +168,6 @@ class Gate:
         if not BEARER.fullmatch(bearer):
             raise InvalidCredential("the bearer is not valid")
         key = sha256(bearer.encode()).hexdigest()
-        known = self._remembered(key, project)
-        if known is not None:
-            return known
         for _ in range(ATTEMPTS):
             try:
                 if not self._feed.is_fresh:
@@ -191,8 +188,14 @@ class Gate:
         await self._fetches.stop()
         await self._introspections.stop()
 
-    def _remembered(self, key: str, project: str | None) -> Caller | None:
-        """Whose token it is, where there is nothing to find out and nothing to refuse; else ``None``."""
+    def remembers(self, bearer: str, project: str | None) -> Caller | None:
+        """Whose token it is, where there is nothing to find out and nothing to refuse; else ``None``, and ``caller`` knows.
+
+        Args:
+            bearer: the raw credential, or what somebody sent for one.
+            project: the project in the path, or ``None`` at ``/mcp``.
+        """
+        key = sha256(bearer.encode(errors="surrogatepass")).hexdigest()
         identity = self._identities.get(key)
         if identity is None or identity.project is None or project not in (None, identity.project):
             return None

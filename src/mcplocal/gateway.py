@@ -143,6 +143,5 @@ class Gateway:
             NotFound: that endpoint does not exist for it.
             Unavailable: it cannot be known now.
         """
-        fallback = self.settings.project
-        caller = await self.gate.caller(bearer, project, fallback)
+        caller = self.gate.remembers(bearer, project) or await self.gate.caller(bearer, project, self.settings.project)
         return caller, lambda: self.gate.caller(bearer, caller.project, None)

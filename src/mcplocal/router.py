@@ -251,7 +251,10 @@ class Router:
             headers = headers_for(entry.param_headers, use.arguments)
         if trace_parent := TRACE.get():
             headers = {**headers, "traceparent": trace_parent}
-        spec = await self._server_of(trace, entry)
+        project = self._discovery.known_project(trace.caller.project)
+        spec = project.by_name.get(entry.ref.server) if project is not None else None
+        if spec is None:
+            spec = await self._server_of(trace, entry)
         if spec.shape is not None:
             trace.shape = spec.shape
             ready = await self._shaping.begin(trace, entry, spec.digest, spec.stateful)
@@ -320,9 +323,7 @@ class Router:
         return answer
 
     async def _server_of(self, trace: Trace, entry: Entry) -> ServerSpec:
-        project = self._discovery.known_project(trace.caller.project)
-        if project is None:
-            project = await self._discovery.project(trace.caller.project, trace.caller.seen_revision)
+        project = await self._discovery.project(trace.caller.project, trace.caller.seen_revision)
         spec = project.by_name.get(entry.ref.server)
         if spec is None:
             raise trace.unknown()

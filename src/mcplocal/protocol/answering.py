@@ -57,6 +57,20 @@ class LongAnswers:
 class Answering:
     """One call on its way to the client: JSON if the answer is soon there, else an event stream."""
 
+    __slots__ = (
+        "_attendant",
+        "_cancel_when_gone",
+        "_era",
+        "_long_answers",
+        "_notifications",
+        "_request",
+        "_streaming",
+        "_task",
+        "_unwanted",
+        "_waiter",
+        "may_stream",
+    )
+
     def __init__(
         self, request: Request, era: Era, long_answers: LongAnswers, *, may_stream: bool, cancel_when_gone: bool
     ) -> None:

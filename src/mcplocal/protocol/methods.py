@@ -116,6 +116,8 @@ class Methods:
         """
         try:
             match message.method:
+                case "tools/call":  # first, as nearly all are; what else is forwarded stands below
+                    result = await self._use(message, how)
                 case "server/discover" if how.era is Era.MODERN:
                     result = discovered(await self._router.tells_of_updates(how.caller.project))
                 case "ping" if how.era is Era.LEGACY:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mcplocal import wire
 from mcplocal.client_side import Ask, ClientSide, Declined
-from mcplocal.json_text import write, write_object
+from mcplocal.json_text import write, write_members, write_object
 from mcplocal.upstream.answers import Message, Notify, UpstreamFailed
 from mcplocal.wire import Era
 
@@ -67,24 +67,29 @@ _MODERN_META_TEXT: Final = write(MODERN_META)
 
 def request_text(identity: int, call: Call, era: Era) -> str:
     """The JSON-RPC request for ``call``. Its id is this hop's own, and so is the progress token."""
-    params = dict(call.params)
+    members = write_members(call.params.items())
     of_client = _of_client(call.client) if era is Era.MODERN and call.client is not None else {}
+    meta_text = _MODERN_META_TEXT if era is Era.MODERN else ""
     if call.meta or call.wants_progress or of_client:
         meta = {**call.meta, **(_MODERN_META_TEXTS if era is Era.MODERN else {})}
         meta |= {key: write(value) for key, value in of_client.items()}
         if call.wants_progress:
             meta[wire.PROGRESS_TOKEN] = str(identity)
-        params[wire.META] = write_object(meta)
-    elif era is Era.MODERN:
-        params[wire.META] = _MODERN_META_TEXT
-    of_params = f',"params":{write_object(params)}' if params else ""
+        meta_text = write_object(meta)
+    if meta_text:
+        members += f',"_meta":{meta_text}' if members else f'"_meta":{meta_text}'
+    of_params = f',"params":{{{members}}}' if members else ""
     return f'{{"jsonrpc":"2.0","id":{identity},"method":{write(call.method)}{of_params}}}'
 
 
 def _of_client(client: ClientSide) -> dict[str, Any]:
     """What a modern request says of the client: what it may be asked for, and what it wants to hear."""
-    capabilities = {wire.CAPABILITIES_KEY: dict(client.capabilities)} if client.capabilities else {}
-    return capabilities | ({wire.LOG_LEVEL_KEY: client.log_level} if client.log_level is not None else {})
+    found: dict[str, Any] = {}
+    if client.capabilities:
+        found[wire.CAPABILITIES_KEY] = dict(client.capabilities)
+    if client.log_level is not None:
+        found[wire.LOG_LEVEL_KEY] = client.log_level
+    return found
 
 
 def notification_text(method: str, params: Mapping[str, Any] | None = None) -> str:

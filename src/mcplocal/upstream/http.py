@@ -191,7 +191,7 @@ class HttpConnection:
                 opened()
 
             try:
-                await hold(partial(self._request, "GET", link, None, b""), link.ended, self._take, begun)
+                await hold(partial(self._request, "GET", link, b""), link.ended, self._take, begun)
                 return
             except SessionLost:
                 # To some servers that have no such stream, every GET is about something that is not there.
@@ -227,7 +227,7 @@ class HttpConnection:
         if link is not None and link.session_id is not None:
             with suppress(UpstreamFailed, TimeoutError):
                 async with asyncio.timeout(1):
-                    (await self._request("DELETE", link, None, b"")).close()
+                    (await self._request("DELETE", link, b"")).close()
         for task in list(self._aside):
             task.cancel()
         await asyncio.gather(*self._aside, return_exceptions=True)
@@ -296,23 +296,27 @@ class HttpConnection:
         what = f"HTTP {reply.status}" if reply.status != 200 else "no JSON-RPC response"
         return UpstreamFailed(f"it answers with {what}", sent=reply.status not in (400, 404, 405, 406, 413, 415, 429))
 
-    async def _request(
-        self, method: str, link: Link, call: Call | None, body: bytes, deadline: Deadline | None = None
-    ) -> Response:
-        """Send one request, once, and wait for the head of its answer, all of which must come by ``deadline``."""
+    async def _request(self, method: str, link: Link, body: bytes) -> Response:
+        """Send what is no call, once, and wait for the head of its answer."""
+        return await self._http.send(self._aim(), self._written(method, link, None, body), None)
+
+    def _aim(self) -> Target:
         target = self._target
         if target is None:
             target = self._target = Target.of(self.spec.url or "")
+        return target
+
+    def _written(self, method: str, link: Link, call: Call | None, body: bytes) -> bytes:
+        """A whole request."""
         of_link, head = self._known_head
         if of_link is not link or (call is not None and call.headers):
+            target = self._aim()
             head = f"{target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"
             head += self._head(link, call.headers if call is not None else {})
             if call is None or not call.headers:
                 self._known_head = (link, head)
-        lines = f"{method} {head}Content-Length: {len(body)}\r\n"
-        if call is not None and link.era is Era.MODERN:
-            lines += _of_method(call.method, call.name)
-        return await self._http.send(target, f"{lines}\r\n".encode() + body, deadline)
+        of_method = _of_method(call.method, call.name) if call is not None and link.era is Era.MODERN else ""
+        return f"{method} {head}Content-Length: {len(body)}\r\n{of_method}\r\n".encode() + body
 
     def _head(self, link: Link, of_call: Mapping[str, str]) -> str:
         """The headers that do not change from call to call, and those of this call, as lines."""
@@ -334,7 +338,7 @@ class HttpConnection:
         identity = next(self._ids)
         body = eras.request_text(identity, call, link.era).encode()
         try:
-            response = await self._request("POST", link, call, body, deadline)
+            response = await self._http.send(self._aim(), self._written("POST", link, call, body), deadline)
             try:
                 if response.status in (401, 403, 407):
                     raise self._unusable(Reply(response.status, None))
@@ -396,7 +400,7 @@ class HttpConnection:
         """Post something that has no answer. Its failure changes nothing for anybody."""
         try:
             async with asyncio.timeout(self._settings.connect_timeout):
-                response = await self._request("POST", link, None, body.encode())
+                response = await self._request("POST", link, body.encode())
                 try:
                     if response.status >= 400:
                         log.info("upstream refused a notification", server=self.spec.name, status=response.status)
