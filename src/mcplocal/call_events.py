@@ -76,7 +76,7 @@ class CallEvents:
         else:
             same = _same(caller, method, asked, decision, why, refused=outcome == "refused")
         kept = "" if cache is None else f',"cache":"{cache}"'
-        at = time_ns()
+        at = time_ns() // 1_000_000
         return (
             f'{{"id":"{new_ulid(at)}","at":"{_time(at)}",{same},"durationMs":{took_ms:.2f},"requestBytes":{request_bytes},'
             f'"responseBytes":{response_bytes},"outcome":"{outcome}","source":{_text(source)},"requestId":{_text(request_id)}{kept}}}'
@@ -121,10 +121,11 @@ def _text(value: str | None) -> str:
     return "null" if value is None else str(encode_basestring_ascii(value))
 
 
-def _time(nanoseconds: int) -> str:
+@lru_cache(maxsize=4)
+def _time(milliseconds: int) -> str:
     """As RFC 3339 with milliseconds."""
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{_second(seconds)}.{rest // 1_000_000:03d}Z"
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_second(seconds)}.{rest:03d}Z"
 
 
 @lru_cache(maxsize=4)

@@ -73,12 +73,13 @@ class Rpc(msgspec.Struct):
     """A JSON-RPC message as the texts of its members; what is below those that hold further members is found in the same pass.
 
     Attributes:
+        jsonrpc: what it says, whatever that is; and so with ``method``.
         params: ``None`` if they are no object, and so with ``result``.
     """
 
-    jsonrpc: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    jsonrpc: Any = msgspec.UNSET
     id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    method: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    method: Any = msgspec.UNSET
     params: dict[str, msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
     result: dict[str, msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -89,6 +90,7 @@ _reader: Final = msgspec.json.Decoder()
 _writer: Final = msgspec.json.Encoder()
 _objects: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _OPENED: Final = ("params", "result")
+_SAID: Final = ("jsonrpc", "method")
 _WORDS: Final[Mapping[str, bool | None]] = {"true": True, "false": False, "null": None}
 _SHORT: Final = 18
 """Digits of a number that is read at once."""
@@ -260,7 +262,7 @@ def _rewritten(text: str | bytes, values: Any, error: Exception) -> Rpc:
         raise NoObject("it is not an object")
     try:
         found: dict[str, Any] = {
-            name: _written_members(value) if name in _OPENED else msgspec.Raw(write(value).encode())
+            name: value if name in _SAID else _written_members(value) if name in _OPENED else msgspec.Raw(write(value).encode())
             for name, value in values.items()
             if name in Rpc.__struct_fields__
         }

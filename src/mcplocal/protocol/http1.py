@@ -44,7 +44,6 @@ class DirectRequest(Request):
         keep_alive: whether the connection may serve another request.
         response_started: whether anything has been answered.
         response_complete: whether all of it has.
-        task: in which it is answered, if uvicorn does not see to that.
     """
 
     __slots__ = (
@@ -57,7 +56,6 @@ class DirectRequest(Request):
         "more_body",
         "response_complete",
         "response_started",
-        "task",
     )
 
     def __init__(
@@ -73,18 +71,6 @@ class DirectRequest(Request):
         self.keep_alive = connection.parser.get_http_version() != "1.0" and connection.parser.should_keep_alive()
         self.response_started = False
         self.response_complete = False
-        self.task: asyncio.Task[None] | None = None
-
-    async def run_asgi(self, answer: Any) -> None:
-        """Have it answered. The name is uvicorn's, which calls this in a task of its own."""
-        try:
-            await answer(self)
-        finally:
-            if not self.response_complete and not self.disconnected:
-                self._connection.transport.close()
-            if self.task is not None:
-                self._connection.tasks.discard(self.task)
-                self.task = None
 
     async def read(self, enough: int) -> bytes | None:
         """See ``Request``."""
@@ -176,11 +162,65 @@ class EndpointProtocol(slow_clients.PatientProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._said: tuple[Any, bytes] = (None, b"")
+        self._has_ended = False
+        self._worker: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Future[None] | None = None
+        self._next: DirectRequest | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended, and lets go of its last request, which holds it."""
         super().connection_lost(exc)
         self.cycle = cast("Any", None)
+        self._has_ended, self._next = True, None
+        self._wake()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """A request that had to wait is next."""
+        if isinstance(cycle, DirectRequest):
+            self._begin(cycle)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _begin(self, request: DirectRequest) -> None:
+        """Have ``request`` answered, by the task that has answered the one before.
+
+        In Python a task of its own for each would cost what the policy's decision and its audit do together. A cancellation
+        is thrown in where a task waits, so it never reaches a request after the one that it was meant for.
+        """
+        self.under_way = cast("Any", request)
+        self._next = request
+        if self._worker is None:
+            self._worker = self.loop.create_task(self._work())
+        self.tasks.add(self._worker)  # whoever stops the server waits for these
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def _work(self) -> None:
+        """Answer one request after the other, until the connection ends or somebody cancels."""
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        try:
+            while not self._has_ended and not task.cancelling():
+                request, self._next = self._next, None
+                if request is None:
+                    self._waiting = self.loop.create_future()
+                    await self._waiting
+                    self._waiting = None
+                    continue
+                self.tasks.add(task)
+                try:
+                    await type(self).answer(request)
+                finally:
+                    self.tasks.discard(task)
+                    if not request.response_complete and not request.disconnected:
+                        self.transport.close()
+        finally:
+            self.tasks.discard(task)
+            self._worker = self._waiting = None
+            if self._next is not None and not self._has_ended:
+                self._begin(self._next)
 
     def common_head(self) -> bytes:
         """The lines that uvicorn puts into every answer: the date, which it makes anew once a second."""
@@ -220,9 +260,7 @@ class EndpointProtocol(slow_clients.PatientProtocol):
         self.headers, self._own = [], []
         self.cycle = cast("Any", request)
         if before is None or before.response_complete:
-            request.task = self.loop.create_task(request.run_asgi(type(self).answer))
-            self.tasks.add(request.task)
-            self.under_way = cast("Any", request)
+            self._begin(request)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, cast("Any", type(self).answer)))

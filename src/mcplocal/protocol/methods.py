@@ -236,8 +236,8 @@ def _use_of(message: Incoming, how: Circumstances) -> Use:
     if not isinstance(arguments, dict) and "arguments" in params and message.method in WITH_ARGUMENTS:
         raise Rejection(wire.INVALID_PARAMS, f"the arguments of a {family.word} are an object", id_text=message.id_text)
     stays = STAYS["ref" if reference is not None else family.key]
-    token = _progress_token(message)
-    return Use(
+    token = _progress_token(message) if meta else None
+    use = Use(
         method=message.method,
         family=family,
         name=name,
@@ -251,14 +251,18 @@ def _use_of(message: Incoming, how: Circumstances) -> Use:
         client=how.client,
         ask=how.ask,
         relays_input=how.era is Era.MODERN,
-        input_responses=_text_of(message, input_rounds.RESPONSES) if input_rounds.RESPONSES in params else None,
-        request_state=_state(message) if input_rounds.STATE in params else None,
-        subscriber=how.subscriber if message.method == wire.SUBSCRIBE else None,
         holder=how.holder,
         size=message.size,
         source=how.source,
         request_id=how.request_id,
     )
+    if input_rounds.RESPONSES in params:
+        use.input_responses = _text_of(message, input_rounds.RESPONSES)
+    if input_rounds.STATE in params:
+        use.request_state = _state(message)
+    if message.method == wire.SUBSCRIBE:
+        use.subscriber = how.subscriber
+    return use
 
 
 def _no_method(method: str, era: Era, id_text: str | None) -> Rejection:

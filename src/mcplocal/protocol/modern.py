@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from mcplocal import wire
 from mcplocal.client_side import LEVELS, ClientSide, askable
 from mcplocal.param_headers import decode
 from mcplocal.protocol.envelope import Incoming, Rejection
 from mcplocal.protocol.head import Head, Headers
+
+_SILENT: Final = ClientSide()
+"""A client that may be asked nothing and wants to hear nothing. In this era nobody changes what is known of one."""
 
 
 def is_modern(message: Incoming, headers: Headers) -> bool:
@@ -47,6 +50,8 @@ def client_of(message: Incoming) -> ClientSide:
     if level is not None and level not in LEVELS:
         raise Rejection(wire.INVALID_PARAMS, f"{wire.LOG_LEVEL_KEY} is none of {', '.join(LEVELS)}", id_text=message.id_text)
     declared = message.meta.get(wire.CAPABILITIES_KEY)
+    if not declared and level is None:
+        return _SILENT
     return ClientSide(askable(declared) if declared else {}, level)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import UNSET
 
@@ -36,21 +36,22 @@ class Answer:
     size: int = 0
 
 
+_NO_PARAMS: Final[Members] = {}
+
+
 @dataclass(slots=True)
-class Message:
+class Message(Answer):
     """One JSON-RPC message an upstream sent: an answer, a request of its own, or a notification."""
 
     id: Any = None
     has_id: bool = False
     method: str | None = None
-    params: Members = field(default_factory=dict)
-    result: Members | None = None
-    error: RpcError | None = None
-    size: int = 0
+    params: Members = field(default_factory=lambda: _NO_PARAMS)
 
     def answer(self, era: Era) -> Answer:
-        """This message as an answer."""
-        return Answer(era, self.result, self.error, self.size)
+        """This message as an answer of that era, which stands in no message."""
+        self.era = era
+        return self
 
 
 Notify = Callable[[str, Members], None]
@@ -89,22 +90,23 @@ def read_message(text: str) -> Message:
         NotJson: it is none.
     """
     rpc = read_rpc(text)
-    if value_of(rpc.jsonrpc) != "2.0":
+    if rpc.jsonrpc != "2.0":
         raise NotJson("it is no JSON-RPC 2.0 message")
     has_id, identity = rpc.id is not UNSET, value_of(rpc.id)
     if rpc.method is not UNSET:
-        method = value_of(rpc.method)
+        method = rpc.method
         if not isinstance(method, str):
             raise NotJson("its method is no string")
-        return Message(identity, has_id, method, members_of(rpc.params) if rpc.params else {}, size=len(text))
+        params = members_of(rpc.params) if rpc.params else _NO_PARAMS
+        return Message(Era.LEGACY, None, None, len(text), identity, has_id, method, params)
     if rpc.error is not UNSET:
         error = value_of(rpc.error)
         if not isinstance(error, dict) or not isinstance(error.get("code"), int) or isinstance(error.get("code"), bool):
             raise NotJson("its error has no code")
         found = RpcError(error["code"], str(error.get("message", "")), error.get("data"))
-        return Message(identity, has_id, error=found, size=len(text))
+        return Message(Era.LEGACY, None, found, len(text), identity, has_id)
     if rpc.result is not UNSET:
         if rpc.result is None:
             raise NotJson("its result is no object")
-        return Message(identity, has_id, result=members_of(rpc.result), size=len(text))
+        return Message(Era.LEGACY, members_of(rpc.result), None, len(text), identity, has_id)
     raise NotJson("it is neither request, notification nor response")
