@@ -233,3 +233,54 @@ async def test_what_is_no_request_is_not_taken_for_the_answer_to_the_one_before_
         assert b"connection: close" in head
         assert b"done" == body
         writer.close()
+
+
+@pytest.mark.anyio
+async def test_a_cancellation_is_for_one_request_and_the_ones_behind_it_are_answered() -> None:
+    tasks: list[object] = []
+
+    async def answer(asked: Request) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
+        if len(tasks) == 2:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(10)
+        await asked.respond(200, b"", b"%d" % len(tasks))
+
+    async with served(http1.protocol(answer, 30)) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET * 4)
+        for number in (b"1", b"2", b"3", b"4"):
+            await reader.readuntil(b"\r\n\r\n")
+            assert number == await reader.readexactly(1)
+        first, second, third, fourth = tasks
+        assert (first, third) == (second, fourth)
+        assert first != third, "what has been cancelled answers nothing more"
+        writer.close()
+
+
+@pytest.mark.anyio
+async def test_a_request_that_is_cancelled_takes_its_connection_with_it_and_no_other() -> None:
+    begun: list[asyncio.Task[object]] = []
+
+    async def answer(asked: Request) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        begun.append(task)
+        await asyncio.sleep(10 if len(begun) == 1 else 0)
+        await asked.respond(200, b"", b"")
+
+    async with served(http1.protocol(answer, 30)) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET * 2)
+        await soon(lambda: bool(begun))
+        begun[0].cancel()
+        assert b"" == await reader.read()
+        assert 1 == len(begun)
+        reader, other = await asyncio.open_connection(*address)
+        other.write(GET)
+        assert b"200" in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        other.close()

@@ -1,0 +1,68 @@
+"""What requests have in common is remembered: that changes nothing about what they say, and no credential is among it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcplocal.protocol import head
+from mcplocal.protocol.head import LONGEST, MOST, OF_ONE_REQUEST, Head, Pairs, by_name, head_of
+
+NAMES = [
+    b"Authorization",
+    b"authorization",
+    b"aUTHORIZATION",
+    b"x-request-id",
+    b"X-REQUEST-ID",
+    b"Accept",
+    b"ACCEPT",
+    b"Mcp-Name",
+]
+PAIRS = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from([b"a", b" b\t", b"", b"*/*", b"\xff"])), max_size=6)
+
+
+def taken_apart(pairs: Pairs) -> tuple[Head, list[tuple[bytes, bytes]]]:
+    own = [pair for pair in pairs if pair[0] in OF_ONE_REQUEST]
+    return head_of([pair for pair in pairs if pair[0] not in OF_ONE_REQUEST]), own
+
+
+@given(PAIRS)
+def test_the_headers_of_a_request_are_the_same_however_they_are_spelt_and_remembered(pairs: list[tuple[bytes, bytes]]) -> None:
+    for _ in range(2):
+        found, own = taken_apart(pairs)
+        said = found.with_own(own)
+        assert {name: sorted(values) for name, values in by_name(pairs).items()} == {n: sorted(v) for n, v in said.items()}
+
+
+@pytest.mark.parametrize("name", [b"Authorization", b"authorization", b"AUTHORIZATION", b"aUTHORIZATION", b"Cookie", b"cOOKIE"])
+def test_no_credential_is_remembered(name: bytes) -> None:
+    taken_apart([(b"host", b"localhost"), (name, b"mcpctl_pat_secret")])
+    assert "mcpctl_pat_secret" not in repr(head._known)
+
+
+def test_nobody_fills_the_memory_with_heads() -> None:
+    for number in range(2 * MOST):
+        head_of([(b"host", b"%d" % number)])
+    large = [(b"host", b"a"), (b"x", b"y" * LONGEST)]
+    assert head_of(large) is not head_of(large)
+    assert len(head._known) <= MOST
+
+
+ACCEPTS: dict[tuple[bytes, ...], tuple[bool, bool]] = {
+    (): (True, False),
+    (b"",): (False, False),
+    (b"*/*",): (True, False),
+    (b"application/json",): (True, False),
+    (b"text/event-stream",): (False, True),
+    (b"application/json, text/event-stream",): (True, True),
+    (b"application/json", b"text/event-stream"): (True, True),
+    (b"application/json;q=0, text/event-stream",): (False, True),
+    (b"text/*, application/*",): (True, False),
+}
+
+
+@pytest.mark.parametrize("lines", ACCEPTS)
+def test_a_client_is_answered_in_what_it_takes(lines: tuple[bytes, ...]) -> None:
+    found = head_of([(b"Accept", line) for line in lines])
+    assert ACCEPTS[lines] == (found.takes_json, found.takes_stream)
