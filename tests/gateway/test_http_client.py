@@ -205,6 +205,21 @@ def test_a_stream_nobody_reads_makes_the_server_wait_and_goes_on_when_somebody_d
     asyncio.run(check())
 
 
+def test_a_large_answer_of_which_much_came_before_anybody_looked_is_read_to_its_end() -> None:
+    async def check() -> None:
+        line = Line()
+        half = b"a" * (READ_AHEAD + 1)
+        line.feed(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * len(half)), half)
+        assert line.wire.paused
+        outcome = asyncio.create_task(line.outcome(1 << 30))
+        await asyncio.sleep(0)
+        assert not line.wire.paused
+        line.feed(half)
+        assert 2 * half == await outcome
+
+    asyncio.run(check())
+
+
 @pytest.mark.parametrize("version", [b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 200 OK\r\nConnection: close\r\n"])
 def test_a_connection_the_server_does_not_mean_to_keep_is_not_kept(version: bytes) -> None:
     async def check() -> None:

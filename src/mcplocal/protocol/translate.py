@@ -58,7 +58,7 @@ def result_of(use: Use, answer: Answer, era: Era, id_text: str | None) -> str:
     kind = result["resultType"].value if "resultType" in result else "complete"
     if kind == "input_required" and era is Era.MODERN:
         asked = {key: member.text for key, member in result.items() if key != wire.META}
-        return write_object(asked | {wire.META: _meta(result, era) or "{}"})
+        return write_object(asked | {wire.META: _meta(answer, result, era) or "{}"})
     if kind == "input_required":
         return _failed(method, "It asks for input that your client did not say it can give.", era, id_text)
     held, is_list = HELD_BY[method]
@@ -72,7 +72,7 @@ def result_of(use: Use, answer: Answer, era: Era, id_text: str | None) -> str:
         # Before 2026-07-28 it is an object, and its text stands in content as well.
         result = {key: member for key, member in result.items() if key != "structuredContent"}
     members = write_members([(key, member.text) for key, member in result.items() if key not in _NOT_PASSED])
-    meta = _meta(result, era)
+    meta = _meta(answer, result, era)
     if era is Era.LEGACY:
         return f'{{{members},"_meta":{meta}}}' if meta is not None else f"{{{members}}}"
     hints = "," + write_members(_hints(answer).items()) if method == "resources/read" else ""
@@ -134,13 +134,17 @@ def progress_params(params: Members, token: Any) -> str:
     return write_object({key: member.text for key, member in params.items()} | {wire.PROGRESS_TOKEN: write(token)})
 
 
-def _meta(result: Members, era: Era) -> str | None:
+def _meta(answer: Answer, result: Members, era: Era) -> str | None:
     """``_meta`` of a result: what the upstream says of itself as a server is replaced by what this gateway is."""
-    if wire.META not in result:
-        return SERVER_META_TEXT if era is Era.MODERN else None
-    text = result[wire.META].text
-    # Most servers say the same in every result: who they are.
-    return _known_meta(text, era) if len(text) <= _LONGEST_KNOWN else _meta_of(text, era)
+    if wire.META in result:
+        text = result[wire.META].text
+        # Most servers say the same in every result: who they are.
+        meta = _known_meta(text, era) if len(text) <= _LONGEST_KNOWN else _meta_of(text, era)
+    else:
+        meta = SERVER_META_TEXT if era is Era.MODERN else None
+    if answer.note:
+        return f"{meta[:-1]},{answer.note}}}" if meta is not None else f"{{{answer.note}}}"
+    return meta
 
 
 def _meta_of(text: str, era: Era) -> str | None:
@@ -149,7 +153,7 @@ def _meta_of(text: str, era: Era) -> str | None:
         return SERVER_META_TEXT if era is Era.MODERN else None
     if wire.SERVER_INFO_KEY not in given and text.startswith("{"):
         # As it was written, and what the gateway is behind it.
-        return f"{text.rstrip()[:-1]},{SERVER_META_TEXT[1:]}" if era is Era.MODERN else text
+        return f"{text.rstrip()[:-1]},{SERVER_META_TEXT[1:]}" if era is Era.MODERN else text.rstrip()
     kept = {key: value for key, value in given.items() if key != wire.SERVER_INFO_KEY}
     if not kept:
         return SERVER_META_TEXT if era is Era.MODERN else None

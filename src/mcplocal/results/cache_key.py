@@ -26,8 +26,9 @@ _TRACE_CONTEXT: Final = frozenset(("traceparent", "tracestate"))
 
 _MINUS_ZERO: Final = re.compile(r"[\[:,\s]-0(?![\d.eE])")
 REMEMBERED: Final = 512
-"""Names of stamps, of which every call needs one."""
+"""Names of stamps, of which every call needs one; and what is the same in the keys of one caller and tool."""
 
+_sorting: Final = msgspec.json.Encoder(order="sorted")
 _encoder: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
@@ -39,6 +40,7 @@ class CacheKeys:
         self._secret = secret
         self._made: tuple[str, bytes] = ("", b"")
         self._stamps: Recent[tuple[bytes, str], str] = Recent(REMEMBERED)
+        self._beginnings: Recent[tuple[Caller, str, str, Shape], str] = Recent(REMEMBERED)
 
     def of_call(self, caller: Caller, use: Use, asked: str, digest: str, shape: Shape) -> str:
         """The name under which the result of a call is kept.
@@ -50,32 +52,44 @@ class CacheKeys:
             digest: of everything about reaching the server.
             shape: what becomes of its results.
         """
-        meta = {name: value for name, value in use.meta.items() if name not in _TRACE_CONTEXT}
+        meta = {name: value for name, value in use.meta.items() if name not in _TRACE_CONTEXT} if use.meta else {}
         client = use.client.capabilities if use.client is not None else {}
-        return self.name(
-            "result",
-            caller.identity.subject,
-            str(caller.authority.revision),
-            caller.project,
-            asked,
-            digest,
-            shape.key,
-            _canonical(use.arguments, use.params.get("arguments", "")),
-            write(sorted((name, text) for name, text in use.params.items() if name != "arguments"))
-            if len(use.params) > 1
-            else "",
-            write(meta) if meta else "",
-            _sorted(client) if client else "",
+        who = (caller, asked, digest, shape)
+        beginning = self._beginnings.get(who)
+        if beginning is None:
+            parts = (
+                "result",
+                caller.identity.subject,
+                str(caller.authority.revision),
+                caller.project,
+                asked,
+                digest,
+                shape.key,
+            )
+            beginning = self._beginnings.keep(who, _told_apart(*parts))
+        return self._hashed(
+            beginning
+            + _told_apart(
+                _canonical(use.arguments, use.params.get("arguments", "")),
+                write(sorted((name, text) for name, text in use.params.items() if name != "arguments"))
+                if len(use.params) > 1
+                else "",
+                write(meta) if meta else "",
+                _sorted(client) if client else "",
+            )
         )
 
     def of_stamp(self, digest: str) -> str:
         """The name of the file that says when anything was last done to the server of that digest."""
         key = (self._key(), digest)
-        return self._stamps.got(key, lambda: "stamp-" + self.name("stamp", digest))
+        known = self._stamps.get(key)
+        return known if known is not None else self._stamps.keep(key, "stamp-" + self.name("stamp", digest))
 
     def name(self, *parts: str) -> str:
         """A file's name that says ``parts``, each to the letter, to nobody."""
-        text = "".join([f"{len(part)}:{part}" for part in parts])
+        return self._hashed(_told_apart(*parts))
+
+    def _hashed(self, text: str) -> str:
         return blake2b(text.encode("utf-8", "surrogatepass"), key=self._key(), digest_size=32).hexdigest()
 
     def mark(self, name: str, *pieces: bytes | bytearray | memoryview) -> bytes:
@@ -92,6 +106,11 @@ class CacheKeys:
         return self._made[1]
 
 
+def _told_apart(*parts: str) -> str:
+    """All ``parts`` as one text, which no others make."""
+    return "".join([f"{len(part)}:{part}" for part in parts])
+
+
 def _canonical(arguments: Any, source: str) -> str:
     """Arguments that mean the same, in one way of writing them.
 
@@ -104,7 +123,7 @@ def _canonical(arguments: Any, source: str) -> str:
 
 def _sorted(value: Mapping[str, Any] | Any) -> str:
     try:
-        return msgspec.json.encode(value, order="sorted").decode()
+        return _sorting.encode(value).decode()
     except (msgspec.MsgspecError, OverflowError, UnicodeError, RecursionError):
         return _encoder.encode(value)  # a number of more than 64 bits, or half of a surrogate pair
 

@@ -165,7 +165,7 @@ class FileCache:
             self._recent.pop(key)
             self._directory.remove(key)
             return None
-        if any(not self._directory.stamp(page) for page in head.pages):
+        if head.pages and any(not self._directory.stamp(page) for page in head.pages):
             return None
         return Cached(Answer(Era(head.era), members, size=head.size), now - head.at)
 

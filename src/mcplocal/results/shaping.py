@@ -252,16 +252,11 @@ def _bound_to(caller: Caller) -> tuple[str, str]:
 def _marked(cached: Cached) -> Answer:
     answer = cached.answer
     found = answer.result or {}
-    # The member is kept with the result, so what it says is read once; and who writes it next need not read it at all.
-    said = found[META].value if META in found else {}
-    note = {CACHE_NOTE: {"hit": True, "ageSeconds": round(cached.age, 1)}}
-    if isinstance(said, dict) and said:
-        meta = said | note
-        text = write(meta)
-    else:
-        meta = note
-        text = f'{{"{CACHE_NOTE}":{{"hit":true,"ageSeconds":{note[CACHE_NOTE]["ageSeconds"]}}}}}'
-    answer.result = {**found, META: Member(text, meta)}
+    said = found[META].value if META in found else None  # it is kept with the result, so it is read once
+    if isinstance(said, dict) and CACHE_NOTE in said:
+        # Its server is a gateway, too, and had it from its own cache.
+        answer.result = {**found, META: Member(write({key: value for key, value in said.items() if key != CACHE_NOTE}))}
+    answer.note = f'"{CACHE_NOTE}":{{"hit":true,"ageSeconds":{cached.age:.1f}}}'
     return answer
 
 

@@ -28,12 +28,14 @@ class Answer:
     Attributes:
         era: the era of the upstream that gave it, so of the shape of the result.
         size: characters of the whole message.
+        note: what the gateway adds to its ``_meta``, as JSON members.
     """
 
     era: Era
     result: Members | None = None
     error: RpcError | None = None
     size: int = 0
+    note: str = ""
 
 
 _NO_PARAMS: Final[Members] = {}
@@ -98,15 +100,15 @@ def read_message(text: str) -> Message:
         if not isinstance(method, str):
             raise NotJson("its method is no string")
         params = members_of(rpc.params) if rpc.params else _NO_PARAMS
-        return Message(Era.LEGACY, None, None, len(text), identity, has_id, method, params)
+        return Message(Era.LEGACY, None, None, len(text), "", identity, has_id, method, params)
     if rpc.error is not UNSET:
         error = value_of(rpc.error)
         if not isinstance(error, dict) or not isinstance(error.get("code"), int) or isinstance(error.get("code"), bool):
             raise NotJson("its error has no code")
         found = RpcError(error["code"], str(error.get("message", "")), error.get("data"))
-        return Message(Era.LEGACY, None, found, len(text), identity, has_id)
+        return Message(Era.LEGACY, None, found, len(text), "", identity, has_id)
     if rpc.result is not UNSET:
         if rpc.result is None:
             raise NotJson("its result is no object")
-        return Message(Era.LEGACY, members_of(rpc.result), None, len(text), identity, has_id)
+        return Message(Era.LEGACY, members_of(rpc.result), None, len(text), "", identity, has_id)
     raise NotJson("it is neither request, notification nor response")

@@ -70,6 +70,7 @@ class Response:
         """
         self._limit = limit
         self._check_limit()
+        self._connection.go_on()  # it may have had to wait before anybody said that all of it is wanted
         while not self._complete and self._error is None:
             await self._more()
         if self._error is not None:
