@@ -113,6 +113,7 @@ class Gateway:
         await self.gate.stop()
         await self.pool.close()
         await self.shaping.close()
+        self.router.settle()
         await self.audit.stop()
         await self.feed.stop()
         await self.control_plane.close()

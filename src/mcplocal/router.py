@@ -101,6 +101,7 @@ class Router:
         self._on_decision = on_decision
         self._metrics = metrics
         self._events = CallEvents()
+        self._ended: list[Trace] = []
         self._lists: Recent[tuple[Authority, Kind, Era, int], str] = Recent(REMEMBERED_LISTS)
 
     async def listed(self, caller: Caller, renew: Renew, family: Family, kind: Kind, era: Era) -> str:
@@ -173,7 +174,8 @@ class Router:
         finally:
             if trace.does_to is not None:
                 self._shaping.done(trace)
-            self._leave(trace)
+            trace.took = monotonic() - trace.begun
+            self._over(trace)
         return answer
 
     def unsubscribe(self, subscriber: Subscriber, uri: str) -> None:
@@ -329,8 +331,23 @@ class Router:
             raise trace.unknown()
         return spec
 
+    def _over(self, trace: Trace) -> None:
+        """Leave the event of ``trace`` behind in a moment, when its answer is on its way: nobody is to wait for that."""
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self.settle)
+        self._ended.append(trace)
+
+    def settle(self) -> None:
+        """Leave behind the events of all uses that have ended."""
+        ended, self._ended = self._ended, []
+        for trace in ended:
+            try:
+                self._leave(trace)
+            except Exception:
+                log.exception("an event could not be written", request_id=trace.use.request_id)
+
     def _leave(self, trace: Trace) -> None:
-        use, took = trace.use, monotonic() - trace.begun
+        use, took = trace.use, trace.took
         self._count(trace, took)
         event = self._events.write(
             trace.caller,

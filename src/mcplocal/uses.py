@@ -129,6 +129,7 @@ class Trace:
         stamp: what the cache says of the server's state as of the beginning.
         does_to: the digest of a server to which the use may do something that makes older results wrong.
         page: the result, where it is one more page of another one.
+        begun: when it began, and ``took`` the seconds until it was over.
     """
 
     caller: Caller
@@ -147,6 +148,7 @@ class Trace:
     does_to: str | None = None
     page: Answer | None = None
     begun: float = field(default_factory=monotonic)
+    took: float = 0.0
 
     def unknown(self) -> Unknown:
         """The one answer for what does not exist and for what is not for the caller."""

@@ -279,7 +279,7 @@ class Endpoint:
         may_stream = request.head.takes_stream
         stream = Answering(request, how.era, self._long_answers, may_stream=may_stream, cancel_when_gone=session is None)
         how.emit = stream.emit if may_stream else None
-        making = self._methods.answer(message, how)
+        making = self._methods.forwarded(message, how)
         if session is None:
             return await stream.finish(making, message.id_text)
         with session.answering(message, stream), session.questions.of_call(stream.emit) as ask:

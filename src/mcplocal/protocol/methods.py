@@ -114,10 +114,10 @@ class Methods:
         Raises:
             Rejection: the response is an error.
         """
+        if message.method in FORWARDED:
+            return await self.forwarded(message, how)
         try:
             match message.method:
-                case "tools/call":  # first, as nearly all are; what else is forwarded stands below
-                    result = await self._use(message, how)
                 case "server/discover" if how.era is Era.MODERN:
                     result = discovered(await self._router.tells_of_updates(how.caller.project))
                 case "ping" if how.era is Era.LEGACY:
@@ -126,14 +126,37 @@ class Methods:
                     result = _set_level(message, how.client)
                 case wire.UNSUBSCRIBE if how.era is Era.LEGACY and how.subscriber is not None:
                     result = self._unsubscribe(message, how.subscriber)
-                case wire.SUBSCRIBE if how.era is Era.MODERN or how.subscriber is None:
-                    raise _no_method(message.method, how.era, message.id_text)
-                case method if method in FORWARDED:
-                    result = await self._use(message, how)
                 case method if method in LISTS:
                     result = await self._list(message, how)
                 case other:
                     raise _no_method(other, how.era, message.id_text)
+        except Problem as problem:
+            raise Rejection(problem.jsonrpc_code, problem.detail, id_text=message.id_text) from None
+        return result_text(message.id_text, result)
+
+    async def forwarded(self, message: Incoming, how: Circumstances) -> str:
+        """The same for a request that a server answers, which is one of ``FORWARDED``."""
+        if message.method == wire.SUBSCRIBE and (how.era is Era.MODERN or how.subscriber is None):
+            raise _no_method(message.method, how.era, message.id_text)
+        use = _use_of(message, how)
+        try:
+            answer = await self._router.use(how.caller, how.renew, use)
+            if use.subscriber is not None:
+                result = subscribed(use, answer, how.era, message.id_text)
+            else:
+                result = result_of(use, answer, how.era, message.id_text)
+        except Unknown as error:
+            raise not_found(use, str(error), how.era, message.id_text) from None
+        except Full as error:
+            raise Rejection(wire.INVALID_REQUEST, str(error), id_text=message.id_text) from None
+        except InvalidInputResponse as error:
+            raise Rejection(wire.INVALID_PARAMS, str(error), id_text=message.id_text) from None
+        except HeaderMismatch as error:
+            raise Rejection(wire.HEADER_MISMATCH, str(error), id_text=message.id_text) from None
+        except UpstreamError as error:
+            if message.method != "tools/call":
+                raise Rejection(wire.INTERNAL_ERROR, str(error), id_text=message.id_text) from None
+            result = text_result(str(error), how.era)
         except Problem as problem:
             raise Rejection(problem.jsonrpc_code, problem.detail, id_text=message.id_text) from None
         return result_text(message.id_text, result)
@@ -188,26 +211,6 @@ class Methods:
             return f'{{"{kind.member}":{listed}}}'
         hints = f'"ttlMs":{GOOD_FOR_MS},"cacheScope":"private","_meta":{SERVER_META_TEXT}'
         return f'{{"resultType":"complete","{kind.member}":{listed},{hints}}}'
-
-    async def _use(self, message: Incoming, how: Circumstances) -> str:
-        use = _use_of(message, how)
-        try:
-            answer = await self._router.use(how.caller, how.renew, use)
-        except Unknown as error:
-            raise not_found(use, str(error), how.era, message.id_text) from None
-        except Full as error:
-            raise Rejection(wire.INVALID_REQUEST, str(error), id_text=message.id_text) from None
-        except InvalidInputResponse as error:
-            raise Rejection(wire.INVALID_PARAMS, str(error), id_text=message.id_text) from None
-        except HeaderMismatch as error:
-            raise Rejection(wire.HEADER_MISMATCH, str(error), id_text=message.id_text) from None
-        except UpstreamError as error:
-            if message.method != "tools/call":
-                raise Rejection(wire.INTERNAL_ERROR, str(error), id_text=message.id_text) from None
-            return text_result(str(error), how.era)
-        if use.subscriber is not None:
-            return subscribed(use, answer, how.era, message.id_text)
-        return result_of(use, answer, how.era, message.id_text)
 
 
 def _use_of(message: Incoming, how: Circumstances) -> Use:
