@@ -46,7 +46,7 @@ class Gateway:
 
         Args:
             settings: the settings in force.
-            on_decision: called with the audit event of every call, as it happens.
+            on_decision: called with the audit event of every call, a moment after its answer.
             waits: whether starting waits a moment for the control plane; who does not want that waits for ``heard``.
         """
         self._waits = waits

@@ -38,6 +38,7 @@ def test_every_call_leaves_one_event_with_its_reasons_and_never_its_arguments(wo
     endpoint.call(f"{server}__good", {"secret": SECRET})
     expected = [("good", True, "ok"), ("bad", True, "tool_error"), ("hidden", False, "refused")]
     expected += [(f"{server}__nothing", False, "refused"), ("good", True, "upstream_error")]
+    until(lambda: len(seen) == len(expected), 3)
     assert expected == [(event["tool"], event["allowed"], event["outcome"]) for event in seen]
     for event in seen:
         assert SECRET not in json.dumps(event)
@@ -73,9 +74,10 @@ def test_a_call_comes_from_whom_a_trusted_proxy_says_and_from_nobody_a_client_sa
     (server,) = project.servers
     bearer = project.token(f"role:run,resource:servers,name:{server}")["token"]
     params = {"name": f"{server}__good", "arguments": {}}
-    for trusted, forwarded, _ in SOURCES:
+    for number, (trusted, forwarded, _) in enumerate(SOURCES, start=1):
         endpoint = world.gateway(on_decision=seen.append, trusted_proxies=",".join(trusted)).as_(bearer)
         assert 200 == endpoint.modern("tools/call", params, X_Forwarded_For=forwarded).status_code
+        until(lambda wanted=number: len(seen) == wanted, 3)
     assert [source for *_, source in SOURCES] == [event["source"] for event in seen]
 
 
