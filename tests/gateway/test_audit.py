@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -68,6 +69,10 @@ SOURCES = [
 ]
 
 
+def _has(seen: list[Any], number: int) -> bool:
+    return len(seen) == number
+
+
 def test_a_call_comes_from_whom_a_trusted_proxy_says_and_from_nobody_a_client_says(world: World) -> None:
     seen: list[Any] = []
     project = world.project(up=world.upstream(tools=[tool("good")]))
@@ -77,7 +82,7 @@ def test_a_call_comes_from_whom_a_trusted_proxy_says_and_from_nobody_a_client_sa
     for number, (trusted, forwarded, _) in enumerate(SOURCES, start=1):
         endpoint = world.gateway(on_decision=seen.append, trusted_proxies=",".join(trusted)).as_(bearer)
         assert 200 == endpoint.modern("tools/call", params, X_Forwarded_For=forwarded).status_code
-        until(lambda wanted=number: len(seen) == wanted, 3)
+        until(partial(_has, seen, number), 3)
     assert [source for *_, source in SOURCES] == [event["source"] for event in seen]
 
 
