@@ -18,6 +18,9 @@ from mcplocal.upstream.answers import UpstreamFailed
 LONGEST_HEAD: Final = 64 << 10
 """Bytes of head that are read before a server is taken to be out of its mind."""
 
+LOOKED_AT: Final = frozenset(("content-type", "content-encoding", "content-length", "transfer-encoding", "mcp-session-id"))
+"""Headers of an answer that anything depends on; servers send twice as many."""
+
 LARGE: Final = 1 << 20
 """Bytes of a body from which on its pieces are put together as they come."""
 
@@ -37,7 +40,7 @@ class Response:
 
     Attributes:
         status: the HTTP status.
-        headers: by lower-case name; of one that stands more than once, the last.
+        headers: those of ``LOOKED_AT`` by lower-case name; of one that stands more than once, the last.
         deadline: when all of it must have come; ``None`` if others see to that.
     """
 
@@ -264,7 +267,9 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer."""
-        self._headers[lower_name(name)] = value.decode("latin-1").strip(" \t")
+        known = lower_name(name)
+        if known in LOOKED_AT:
+            self._headers[known] = value.decode("latin-1").strip(" \t")
 
     def on_headers_complete(self) -> None:
         """The head has ended. An interim one says nothing."""
