@@ -50,7 +50,7 @@ class Joining:
             self._transport.writelines(pieces)
 
     def is_closing(self) -> bool:
-        """Whether the transport is closing."""
+        """Whether the transport is closing. It is asked for each answer, so it does not come by ``__getattr__``."""
         return self._transport.is_closing()
 
     def close(self) -> None:

@@ -60,6 +60,7 @@ class PatientProtocol(HttpProtocol):
     def note_beginning(self) -> None:
         """A request begins, whoever sees to it."""
         super().note_beginning()
+        # As ``_begin_head`` does it, in one frame less for each request.
         self._in_request = self._in_head = True
         self._head_size = 0
         self._parts += 1

@@ -116,12 +116,12 @@ class Discovery:
         return list(found.values())
 
     def known_project(self, name: str) -> ProjectServers | None:
-        """The servers of the project ``name``, if they are known and whatever changes would be heard of."""
+        """The servers of the project ``name``, if they are known and a change of them would have been heard of."""
         known = self._projects.get(name)
         return known if known is not None and not known.superseded and self._feed.is_fresh else None
 
     def at_hand(self, name: str, family: Family) -> AtHand | None:
-        """What the project ``name`` offers, if no server and nobody else has to be asked first, as is nearly always so."""
+        """What the project ``name`` offers, if nobody has to be asked first, as is nearly always so; else ``None``."""
         project, known = self.known_project(name), self._current.get((name, family))
         if project is None or known is None or known.project is not project or known.version != self.listings.version:
             return None

@@ -188,11 +188,11 @@ class Gate:
         await self._fetches.stop()
         await self._introspections.stop()
 
-    def remembers(self, bearer: str, project: str | None) -> Caller | None:
-        """Whose token it is, where there is nothing to find out and nothing to refuse; else ``None``, and ``caller`` knows.
+    def known_caller(self, bearer: str, project: str | None) -> Caller | None:
+        """Whose token it is, where there is nothing to find out and nothing to refuse; else ``None``, and ``caller`` says.
 
         Args:
-            bearer: the raw credential, or what somebody sent for one.
+            bearer: what was sent for one, whether it can be a credential or not.
             project: the project in the path, or ``None`` at ``/mcp``.
         """
         key = sha256(bearer.encode(errors="surrogatepass")).hexdigest()

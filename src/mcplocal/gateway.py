@@ -144,5 +144,5 @@ class Gateway:
             NotFound: that endpoint does not exist for it.
             Unavailable: it cannot be known now.
         """
-        caller = self.gate.remembers(bearer, project) or await self.gate.caller(bearer, project, self.settings.project)
+        caller = self.gate.known_caller(bearer, project) or await self.gate.caller(bearer, project, self.settings.project)
         return caller, lambda: self.gate.caller(bearer, caller.project, None)

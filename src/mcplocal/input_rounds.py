@@ -88,10 +88,10 @@ class InputRounds:
         return _params(use.input_responses, state)
 
     async def settled(self, answer: Answer, use: Use, bound_to: tuple[str, ...], again: SendAgain) -> Answer:
-        """``answer``, or what comes of it: for a client of the later era its state is sealed, another one is asked.
+        """What comes of ``answer``: for a client of the later era its state is sealed, another one is asked.
 
         Args:
-            answer: the first.
+            answer: the first, which needs input.
             use: what was asked for.
             bound_to: for whom and what a state is good.
             again: sends the request once more, with these parameters beside its own.
@@ -99,8 +99,6 @@ class InputRounds:
         Raises:
             UpstreamError: the client declined to answer.
         """
-        if not needs_input(answer):
-            return answer
         if use.relays_input:
             state = write(self._seal.seal(_state_of(answer), bound_to))
             return replace(answer, result={**(answer.result or {}), STATE: Member(state)})

@@ -70,11 +70,11 @@ Members = dict[str, Member]
 
 
 class Rpc(msgspec.Struct):
-    """A JSON-RPC message as the texts of its members; what is below those that hold further members is found in the same pass.
+    """A JSON-RPC message as its members, found in one pass, most of them as they were written.
 
     Attributes:
-        jsonrpc: what it says, whatever that is; and so with ``method``.
-        params: ``None`` if they are no object, and so with ``result``.
+        jsonrpc: what it says, of whatever type that is, and so with ``method``.
+        params: the text of each of its members; ``None`` if it is no object, and so with ``result``.
     """
 
     jsonrpc: Any = msgspec.UNSET
@@ -90,7 +90,11 @@ _reader: Final = msgspec.json.Decoder()
 _writer: Final = msgspec.json.Encoder()
 _objects: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _OPENED: Final = ("params", "result")
+"""Members whose own members are found in the same pass."""
+
 _SAID: Final = ("jsonrpc", "method")
+"""Members that are read in the same pass."""
+
 _WORDS: Final[Mapping[str, bool | None]] = {"true": True, "false": False, "null": None}
 _SHORT: Final = 18
 """Digits of a number that is read at once."""
@@ -142,10 +146,10 @@ def decode(body: bytes) -> str:
 
 
 def read_compact(body: bytes) -> Any:
-    """What ``body`` says, if the same bytes come of writing that again; else ``UNREAD``, whatever it is.
+    """What ``body`` says, if writing that gives the same bytes again; else ``UNREAD``, whatever it is.
 
-    What comes back to the byte has lost nothing: no member stood in one object twice, no number was more than it was read as,
-    no byte was not UTF-8. That is proof enough, at a third of what it takes to ask about each object; and most clients write
+    What comes back to the byte has lost nothing: no member stood twice in one object, every number is the one that was written,
+    every byte was UTF-8. That is proof enough, at a third of what it takes to ask about each object; and most clients write
     compactly.
     """
     try:
@@ -212,7 +216,7 @@ def _value_of(text: str) -> Any:
 
 
 def read_rpc(text: str | bytes, values: Any = UNREAD) -> Rpc:
-    """The texts of the members of the one JSON-RPC message ``text`` is; of one that stands twice, of the last.
+    """The members of the one JSON-RPC message ``text`` is; of one that stands twice, the last.
 
     Args:
         text: the whole text.
@@ -261,17 +265,18 @@ def _rewritten(text: str | bytes, values: Any, error: Exception) -> Rpc:
     if not isinstance(values, dict):
         raise NoObject("it is not an object")
     try:
-        found: dict[str, Any] = {
-            name: value if name in _SAID else _written_members(value) if name in _OPENED else msgspec.Raw(write(value).encode())
-            for name, value in values.items()
-            if name in Rpc.__struct_fields__
-        }
+        found: dict[str, Any] = {name: _written(name, value) for name, value in values.items() if name in Rpc.__struct_fields__}
     except ValueError as too_large:
         raise NotJson(str(too_large)) from None
     return Rpc(**found)
 
 
-def _written_members(value: Any) -> dict[str, msgspec.Raw] | None:
+def _written(name: str, value: Any) -> Any:
+    """A member as ``Rpc`` has it."""
+    if name in _SAID:
+        return value
+    if name not in _OPENED:
+        return msgspec.Raw(write(value).encode())
     return {key: msgspec.Raw(write(one).encode()) for key, one in value.items()} if isinstance(value, dict) else None
 
 
@@ -281,7 +286,7 @@ def write_object(members: Mapping[str, str] | Iterable[tuple[str, str]]) -> str:
 
 
 def write_members(members: Iterable[tuple[str, str]]) -> str:
-    """The same without the braces, to be put behind other members."""
+    """The members of an object without its braces, so that others can stand beside them."""
     return ",".join([f"{encode_basestring_ascii(key)}:{text}" for key, text in members])
 
 

@@ -308,6 +308,11 @@ class Router:
         headers: Mapping[str, str],
         more: Mapping[str, str],
     ) -> Answer:
+        """Ask the server, with ``more`` beside the parameters; of another round once again.
+
+        Raises:
+            Unknown: the caller may not any more.
+        """
         # Connecting, or asking a person, may have taken a while, and revocation is not to wait for it.
         await self._decide(trace, entry, renew)
         return await connection.request(trace.use.call(entry, headers, self._settings.call_timeout, more))
@@ -332,7 +337,7 @@ class Router:
         return spec
 
     def _over(self, trace: Trace) -> None:
-        """Leave the event of ``trace`` behind in a moment, when its answer is on its way: nobody is to wait for that."""
+        """Leave the event of ``trace`` behind in a moment: nobody's answer is to wait for it."""
         if not self._ended:
             asyncio.get_running_loop().call_soon(self.settle)
         self._ended.append(trace)

@@ -44,7 +44,7 @@ def build_app(settings: Settings, *, on_decision: OnDecision | None = None) -> S
 
     Args:
         settings: the settings in force.
-        on_decision: called with the audit event of every call (``allowed``, ``reason``, ``tool``, …), as it happens.
+        on_decision: called with the audit event of every call (``allowed``, ``reason``, ``tool``, …), a moment after it.
 
     Raises:
         InvalidSetting: the gateway has no credential, or an address that is none.

@@ -129,7 +129,8 @@ class Trace:
         stamp: what the cache says of the server's state as of the beginning.
         does_to: the digest of a server to which the use may do something that makes older results wrong.
         page: the result, where it is one more page of another one.
-        begun: when it began, and ``took`` the seconds until it was over.
+        begun: when it began, by ``monotonic``.
+        took: the seconds until it was over.
     """
 
     caller: Caller

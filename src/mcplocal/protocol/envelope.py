@@ -91,6 +91,7 @@ def parse(body: bytes) -> Incoming:
         Rejection: it is not JSON, holds a member twice, or is no single JSON-RPC 2.0 message.
     """
     try:
+        # A body of no more bytes than that holds no more values: nobody has to count them.
         values = read_compact(body) if len(body) <= MOST_VALUES else UNREAD
         if values is UNREAD:
             values = _read_slowly(body)
@@ -125,7 +126,7 @@ def parse(body: bytes) -> Incoming:
 
 
 def _read_slowly(body: bytes) -> Any:
-    """What ``body`` says, each of its objects looked at.
+    """What ``body`` says, however it is written; each of its objects is looked at.
 
     Raises:
         Rejection: it holds too much.

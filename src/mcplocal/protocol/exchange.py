@@ -39,8 +39,8 @@ class Request(ABC):
         method: ``POST`` and so on.
         path: decoded, without the query.
         project: the project in it; ``None`` at ``/mcp``.
-        head: what it has in common with other requests.
-        headers: all of them.
+        head: the headers that it shares with other requests, and what they say.
+        headers: all of its own and of those.
         source: the client's address; once it is being answered, the one behind proxies that are trusted.
         id: for logs and audit, see ``mcpctl.request_ids``; known once it has begun.
         asked: the method of its message, once that has been read.
@@ -49,16 +49,7 @@ class Request(ABC):
     __slots__ = ("asked", "head", "headers", "id", "method", "path", "project", "source")
 
     def __init__(self, method: str, path: str, project: str | None, head: Head, own: Pairs, source: str) -> None:
-        """Take it apart.
-
-        Args:
-            method: see above, and so for the others.
-            path: decoded.
-            project: as the path says it.
-            head: of the headers that are not its own.
-            own: of ``OF_ONE_REQUEST``.
-            source: the client's address.
-        """
+        """Keep what is said above. ``own`` are its headers of ``OF_ONE_REQUEST``, which ``head`` does not hold."""
         self.method = method
         self.path = path
         self.project = project

@@ -6,7 +6,7 @@ What belongs to one request alone, its length and its ids, and the credential, w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from mcplocal import wire
 from mcplocal.event_stream import MEDIA_TYPE
@@ -29,8 +29,10 @@ OF_ONE_REQUEST: Final = frozenset(
 """Names of headers that are not shared with other requests, as they are usually spelt."""
 
 MOST: Final = 512
+"""Sets of headers that are remembered at most, so that nobody can fill the memory with them."""
+
 LONGEST: Final = 2048
-"""Sets of headers that are remembered, and bytes of one: nobody can fill the memory with them."""
+"""Bytes of the largest one that is."""
 
 
 class Head:
@@ -43,7 +45,8 @@ class Head:
         takes_stream: whether an event stream may be answered.
         expects_100: whether the client waits to be told that it may send the body.
         repeated: the revision, the method and the name that the headers of 2026-07-28 repeat; ``None`` if one stands twice.
-        welcomed_by: who has found the request to be meant for this gateway.
+        is_odd: whether one of a single request's own is among them, spelt as nobody does. Such headers are not remembered.
+        welcomed_by: what has found such a request to be meant for it; ``None`` before that.
     """
 
     __slots__ = ("expects_100", "headers", "is_json", "is_odd", "repeated", "takes_json", "takes_stream", "welcomed_by")
@@ -63,14 +66,14 @@ class Head:
         if all(len(values) <= 1 for values in repeating):
             version, method, name = (values[0] if values else None for values in repeating)
             self.repeated = version, method, decode(name) if name is not None else None
-        self.welcomed_by: Any = None
+        self.welcomed_by: object = None
 
     def with_own(self, own: Pairs) -> Headers:
-        """All headers of a request, ``own`` being those that it does not share."""
+        """All headers of a request, of which ``own`` are those that it does not share."""
         found = by_name(own)
         if not self.is_odd:
             return {**self.headers, **found}
-        # Somebody spells one of those names as nobody does. It may stand twice then, and must be seen to.
+        # One of its own may stand here as well as there then, and whoever looks for it must see both.
         return {name: [*self.headers.get(name, ()), *found.get(name, ())] for name in (*self.headers, *found)}
 
 
@@ -78,7 +81,7 @@ _known: dict[tuple[tuple[bytes, bytes], ...], Head] = {}
 
 
 def head_of(shared: Sequence[tuple[bytes, bytes]]) -> Head:
-    """What these headers say, ``OF_ONE_REQUEST`` not being among them."""
+    """What these headers say, among which are none of ``OF_ONE_REQUEST``."""
     key = tuple(shared)
     return _known.get(key) or _remembered(key)
 

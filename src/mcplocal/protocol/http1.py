@@ -162,6 +162,7 @@ class EndpointProtocol(slow_clients.PatientProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._said: tuple[Any, bytes] = (None, b"")
+        self._own: list[tuple[bytes, bytes]] = []
         self._has_ended = False
         self._worker: asyncio.Task[None] | None = None
         self._waiting: asyncio.Future[None] | None = None
@@ -184,36 +185,39 @@ class EndpointProtocol(slow_clients.PatientProtocol):
     def _begin(self, request: DirectRequest) -> None:
         """Have ``request`` answered, by the task that has answered the one before.
 
-        In Python a task of its own for each would cost what the policy's decision and its audit do together. A cancellation
-        is thrown in where a task waits, so it never reaches a request after the one that it was meant for.
+        A task of its own for each would cost what the policy's decision and its audit do together. A task that stays
+        cancelled answers nothing more, so a cancellation never reaches a request after the one that it was meant for.
         """
         self.under_way = cast("Any", request)
         self._next = request
         if self._worker is None:
             self._worker = self.loop.create_task(self._work())
-        self.tasks.add(self._worker)  # whoever stops the server waits for these
+        self.tasks.add(self._worker)  # while it has something to do: whoever stops the server waits for these
         self._wake()
 
     def _wake(self) -> None:
+        """Let the worker see what has become of the connection, if it has nothing to do."""
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
     async def _work(self) -> None:
-        """Answer one request after the other, until the connection ends or somebody cancels."""
+        """Answer one request after the other, until the connection ends or this task is cancelled.
+
+        What is next by then, a new task answers.
+        """
         task = cast("asyncio.Task[None]", asyncio.current_task())
         try:
             while not self._has_ended and not task.cancelling():
                 request, self._next = self._next, None
                 if request is None:
+                    self.tasks.discard(task)
                     self._waiting = self.loop.create_future()
                     await self._waiting
                     self._waiting = None
                     continue
-                self.tasks.add(task)
                 try:
                     await type(self).answer(request)
                 finally:
-                    self.tasks.discard(task)
                     if not request.response_complete and not request.disconnected:
                         self.transport.close()
         finally:
@@ -234,7 +238,7 @@ class EndpointProtocol(slow_clients.PatientProtocol):
         self.note_beginning()
         self.url = b""
         self.headers = []
-        self._own: list[tuple[bytes, bytes]] = []
+        self._own = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; it is looked at when all have come."""
@@ -251,6 +255,7 @@ class EndpointProtocol(slow_clients.PatientProtocol):
             super().on_message_begin()
             self.url = url
             self.headers += headers
+            self._own = []
             self.expect_100_continue = any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
             super().on_headers_complete()
             return

@@ -41,7 +41,7 @@ FORWARDED: Final = frozenset((*FAMILY_OF, wire.COMPLETE))
 """The methods that a server answers, which may take its time."""
 
 _OF_THIS_HOP: Final = frozenset((wire.VERSION_KEY, wire.CAPABILITIES_KEY, wire.CLIENT_INFO_KEY, wire.PROGRESS_TOKEN))
-"""What most clients say in ``_meta``, and nothing else."""
+"""What most clients say in ``_meta`` and nothing else: the gateway reads it, and no server is told."""
 
 _NOTHING: Final[Mapping[str, str]] = {}
 
@@ -135,7 +135,11 @@ class Methods:
         return result_text(message.id_text, result)
 
     async def forwarded(self, message: Incoming, how: Circumstances) -> str:
-        """The same for a request that a server answers, which is one of ``FORWARDED``."""
+        """The same for a request of ``FORWARDED``, without asking what it is.
+
+        Raises:
+            Rejection: the response is an error.
+        """
         if message.method == wire.SUBSCRIBE and (how.era is Era.MODERN or how.subscriber is None):
             raise _no_method(message.method, how.era, message.id_text)
         use = _use_of(message, how)
@@ -247,7 +251,7 @@ def _use_of(message: Incoming, how: Circumstances) -> Use:
         params={key: message.text(key) for key in params if key not in stays},
         reference=reference,
         arguments=arguments,
-        meta=_forwarded(message) if any(key not in _OF_THIS_HOP for key in meta) else _NOTHING,
+        meta=_NOTHING if _OF_THIS_HOP.issuperset(meta) else _forwarded(message),
         headers=how.headers,
         notify=_relay(token, how),
         wants_progress=token is not None,

@@ -27,6 +27,7 @@ _NOT_PASSED: Final = MODERN_MEMBERS | {wire.META}
 """Members of results that are the gateway's own on this hop."""
 
 _LONGEST_KNOWN: Final = 1024
+"""Characters of the longest ``_meta`` that is remembered."""
 
 LONGEST_MESSAGE: Final = 2000
 

@@ -67,17 +67,14 @@ class CacheKeys:
                 shape.key,
             )
             beginning = self._beginnings.keep(who, _told_apart(*parts))
-        return self._hashed(
-            beginning
-            + _told_apart(
-                _canonical(use.arguments, use.params.get("arguments", "")),
-                write(sorted((name, text) for name, text in use.params.items() if name != "arguments"))
-                if len(use.params) > 1
-                else "",
-                write(meta) if meta else "",
-                _sorted(client) if client else "",
-            )
+        others = sorted((name, text) for name, text in use.params.items() if name != "arguments") if len(use.params) > 1 else ()
+        rest = _told_apart(
+            _canonical(use.arguments, use.params.get("arguments", "")),
+            write(others) if others else "",
+            write(meta) if meta else "",
+            _sorted(client) if client else "",
         )
+        return self._hashed(beginning + rest)
 
     def of_stamp(self, digest: str) -> str:
         """The name of the file that says when anything was last done to the server of that digest."""
@@ -107,7 +104,7 @@ class CacheKeys:
 
 
 def _told_apart(*parts: str) -> str:
-    """All ``parts`` as one text, which no others make."""
+    """All ``parts`` as one text that no other parts make."""
     return "".join([f"{len(part)}:{part}" for part in parts])
 
 

@@ -43,7 +43,10 @@ _NO_PARAMS: Final[Members] = {}
 
 @dataclass(slots=True)
 class Message(Answer):
-    """One JSON-RPC message an upstream sent: an answer, a request of its own, or a notification."""
+    """One JSON-RPC message an upstream sent: an answer, a request of its own, or a notification.
+
+    Its ``era`` says nothing before ``answer`` does: a message does not tell it.
+    """
 
     id: Any = None
     has_id: bool = False
@@ -51,7 +54,7 @@ class Message(Answer):
     params: Members = field(default_factory=lambda: _NO_PARAMS)
 
     def answer(self, era: Era) -> Answer:
-        """This message as an answer of that era, which stands in no message."""
+        """This message as an answer of that era. It is the same object: making another for each call costs more."""
         self.era = era
         return self
 
