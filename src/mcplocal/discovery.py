@@ -120,6 +120,11 @@ class Discovery:
         known = self._projects.get(name)
         return known if known is not None and not known.superseded and self._feed.is_fresh else None
 
+    def known_server(self, project: str, name: str) -> ServerSpec | None:
+        """That server of the project, if it is known to be one of them now."""
+        known = self.known_project(project)
+        return known.by_name.get(name) if known is not None else None
+
     def at_hand(self, name: str, family: Family) -> AtHand | None:
         """What the project ``name`` offers, if nobody has to be asked first, as is nearly always so; else ``None``."""
         project, known = self.known_project(name), self._current.get((name, family))

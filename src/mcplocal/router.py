@@ -253,10 +253,7 @@ class Router:
             headers = headers_for(entry.param_headers, use.arguments)
         if trace_parent := TRACE.get():
             headers = {**headers, "traceparent": trace_parent}
-        project = self._discovery.known_project(trace.caller.project)
-        spec = project.by_name.get(entry.ref.server) if project is not None else None
-        if spec is None:
-            spec = await self._server_of(trace, entry)
+        spec = self._discovery.known_server(trace.caller.project, entry.ref.server) or await self._server_of(trace, entry)
         if spec.shape is not None:
             trace.shape = spec.shape
             ready = await self._shaping.begin(trace, entry, spec.digest, spec.stateful)

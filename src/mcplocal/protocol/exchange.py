@@ -83,12 +83,16 @@ class Request(ABC):
         declared = self.one("content-length") or "0"
         if declared.isdecimal() and int(declared) > largest:
             raise TooLarge(f"the body is larger than {largest} bytes (MCPLOCAL_MAX_REQUEST_BYTES)")
-        found = await self.read(largest)
+        found = self.take_whole() or await self.read(largest)
         if found is None:
             raise InvalidInput("the client went away")
         if len(found) > largest:
             raise TooLarge(f"the body is larger than {largest} bytes (MCPLOCAL_MAX_REQUEST_BYTES)")
         return found
+
+    def take_whole(self) -> bytes:
+        """The body, if all of it is here already; else nothing, and ``read`` waits for it."""
+        return b""
 
     @abstractmethod
     async def read(self, enough: int) -> bytes | None:

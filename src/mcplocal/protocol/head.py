@@ -19,9 +19,8 @@ Headers = Mapping[str, Sequence[str]]
 Pairs = Iterable[tuple[bytes, bytes]]
 """Headers as they come over the wire."""
 
-_OF_ONE: Final = frozenset(
-    ("authorization", "content-length", "x-request-id", "traceparent", "tracestate", "baggage", "cookie")
-)
+_CREDENTIALS: Final = ("authorization", "proxy-authorization", "cookie", "mcp-session-id")
+_OF_ONE: Final = frozenset((*_CREDENTIALS, "content-length", "x-request-id", "traceparent", "tracestate", "baggage"))
 
 OF_ONE_REQUEST: Final = frozenset(
     spelt for name in _OF_ONE for spelt in (name.encode(), name.title().encode(), name.upper().encode())

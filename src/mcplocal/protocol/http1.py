@@ -72,6 +72,13 @@ class DirectRequest(Request):
         self.response_started = False
         self.response_complete = False
 
+    def take_whole(self) -> bytes:
+        """See ``Request``."""
+        if self.more_body or self._expects_100:
+            return b""
+        found, self.body = bytes(self.body), bytearray()
+        return found
+
     async def read(self, enough: int) -> bytes | None:
         """See ``Request``."""
         if self._expects_100 and not self.response_started:

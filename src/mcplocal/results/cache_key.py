@@ -40,7 +40,7 @@ class CacheKeys:
         self._secret = secret
         self._made: tuple[str, bytes] = ("", b"")
         self._stamps: Recent[tuple[bytes, str], str] = Recent(REMEMBERED)
-        self._beginnings: Recent[tuple[Caller, str, str, Shape], str] = Recent(REMEMBERED)
+        self._beginnings: Recent[tuple[str, ...], str] = Recent(REMEMBERED)
 
     def of_call(self, caller: Caller, use: Use, asked: str, digest: str, shape: Shape) -> str:
         """The name under which the result of a call is kept.
@@ -54,19 +54,17 @@ class CacheKeys:
         """
         meta = {name: value for name, value in use.meta.items() if name not in _TRACE_CONTEXT} if use.meta else {}
         client = use.client.capabilities if use.client is not None else {}
-        who = (caller, asked, digest, shape)
-        beginning = self._beginnings.get(who)
+        what = (
+            caller.identity.subject,
+            str(caller.authority.revision),
+            caller.project,
+            asked,
+            digest,
+            shape.key,
+        )
+        beginning = self._beginnings.get(what)
         if beginning is None:
-            parts = (
-                "result",
-                caller.identity.subject,
-                str(caller.authority.revision),
-                caller.project,
-                asked,
-                digest,
-                shape.key,
-            )
-            beginning = self._beginnings.keep(who, _told_apart(*parts))
+            beginning = self._beginnings.keep(what, _told_apart("result", *what))
         others = sorted((name, text) for name, text in use.params.items() if name != "arguments") if len(use.params) > 1 else ()
         rest = _told_apart(
             _canonical(use.arguments, use.params.get("arguments", "")),
