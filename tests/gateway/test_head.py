@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcplocal.protocol import head
+from mcplocal.protocol.asgi import AsgiRequest
 from mcplocal.protocol.head import LONGEST, MOST, OF_ONE_REQUEST, Head, Pairs, by_name, head_of
 
 NAMES = [
@@ -35,6 +36,21 @@ def test_the_headers_of_a_request_are_the_same_however_they_are_spelt_and_rememb
         assert {name: sorted(values) for name, values in by_name(pairs).items()} == {n: sorted(v) for n, v in said.items()}
 
 
+@pytest.mark.parametrize("name", [b"X-Request-ID", b"Mcp-Session-Id", b"MCP-Session-Id", b"mcp-session-id", b"Content-Length"])
+def test_what_every_request_says_anew_does_not_make_another_head(name: bytes) -> None:
+    first, second = (taken_apart([(b"host", b"localhost"), (name, value)]) for value in (b"1", b"2"))
+    assert first[0] is second[0]
+
+
+def test_a_server_may_hand_over_headers_as_lists() -> None:
+    async def nothing(*_: object) -> None: ...
+
+    headers = [[b"host", b"a"], [b"authorization", b"Bearer x"]]
+    scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers, "client": None}
+    request = AsgiRequest(scope, nothing, nothing)  # type: ignore[arg-type]
+    assert {"host": ["a"], "authorization": ["Bearer x"]} == request.headers
+
+
 @pytest.mark.parametrize("name", [b"Authorization", b"authorization", b"AUTHORIZATION", b"aUTHORIZATION", b"Cookie", b"cOOKIE"])
 def test_no_credential_is_remembered(name: bytes) -> None:
     taken_apart([(b"host", b"localhost"), (name, b"mcpctl_pat_secret")])
@@ -45,7 +61,9 @@ def test_nobody_fills_the_memory_with_heads() -> None:
     for number in range(2 * MOST):
         head_of([(b"host", b"%d" % number)])
     large = [(b"host", b"a"), (b"x", b"y" * LONGEST)]
+    wide = [(b"x%d" % number, b"") for number in range(100)]
     assert head_of(large) is not head_of(large)
+    assert head_of(wide) is not head_of(wide)
     assert len(head._known) <= MOST
 
 

@@ -284,3 +284,22 @@ async def test_a_request_that_is_cancelled_takes_its_connection_with_it_and_no_o
         assert b"200" in await reader.readuntil(b"\r\n\r\n")
         writer.close()
         other.close()
+
+
+@pytest.mark.anyio
+async def test_whoever_sends_many_requests_at_once_gets_one_turn_of_the_loop_for_each() -> None:
+    answered: list[str] = []
+
+    async def answer(asked: Request) -> None:
+        answered.append(asked.path)
+        await asked.respond(403, b"", b"")
+
+    async with served(http1.protocol(answer, 30)) as address:
+        _, writer = await asyncio.open_connection(*address)
+        writer.write(GET * 2000)
+        before, most = 0, 0
+        while before < 2000:
+            await asyncio.sleep(0)
+            before, most = len(answered), max(most, len(answered) - before)
+        assert most <= 2
+        writer.close()

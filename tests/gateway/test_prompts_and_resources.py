@@ -268,6 +268,7 @@ def test_every_use_leaves_one_event_by_its_own_method_and_name(world: World) -> 
         ("completion/complete", server, "prompt:greet", True, "ok"),
         ("resources/read", server, "resource:docs://a/one", True, "upstream_error"),
     ]
+    until(lambda: len(seen) == len(expected), 3)
     assert expected == [tuple(event[key] for key in ("method", "server", "tool", "allowed", "outcome")) for event in seen]
     assert "a very private argument" not in json.dumps(seen)
     assert f"run servers {server}/prompt:bye" in seen[1]["reason"]

@@ -23,8 +23,8 @@ class AsgiRequest(Request):
         source = client[0] if client else "unknown"
         shared: list[tuple[bytes, bytes]] = []
         own: list[tuple[bytes, bytes]] = []
-        for pair in scope["headers"]:
-            (own if pair[0] in OF_ONE_REQUEST else shared).append(pair)
+        for name, value in scope["headers"]:  # servers hand over pairs of any kind
+            (own if name in OF_ONE_REQUEST else shared).append((name, value))
         super().__init__(scope["method"], scope["path"], project, head_of(shared), own, source)
         self.query: bytes = scope.get("query_string", b"")
         self._receive = receive

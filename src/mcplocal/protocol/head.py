@@ -20,18 +20,26 @@ Pairs = Iterable[tuple[bytes, bytes]]
 """Headers as they come over the wire."""
 
 _CREDENTIALS: Final = ("authorization", "proxy-authorization", "cookie", "mcp-session-id")
-_OF_ONE: Final = frozenset((*_CREDENTIALS, "content-length", "x-request-id", "traceparent", "tracestate", "baggage"))
-
-OF_ONE_REQUEST: Final = frozenset(
-    spelt for name in _OF_ONE for spelt in (name.encode(), name.title().encode(), name.upper().encode())
+_IDS: Final = ("content-length", "x-request-id", "traceparent", "tracestate", "baggage", "x-forwarded-for", "forwarded")
+_OF_ONE: Final = frozenset((*_CREDENTIALS, *_IDS))
+_SPELT: Final = (
+    "X-Request-ID",
+    "MCP-Session-Id",
+    "Mcp-Session-ID",
+    *_OF_ONE,
+    *map(str.title, _OF_ONE),
+    *map(str.upper, _OF_ONE),
 )
+
+OF_ONE_REQUEST: Final = frozenset(name.encode() for name in _SPELT)
 """Names of headers that are not shared with other requests, as they are usually spelt."""
 
 MOST: Final = 512
 """Sets of headers that are remembered at most, so that nobody can fill the memory with them."""
 
 LONGEST: Final = 2048
-"""Bytes of the largest one that is."""
+WIDEST: Final = 32
+"""Bytes of the largest one that is, and its headers: many short ones take far more memory than bytes."""
 
 
 class Head:
@@ -87,7 +95,7 @@ def head_of(shared: Sequence[tuple[bytes, bytes]]) -> Head:
 
 def _remembered(key: tuple[tuple[bytes, bytes], ...]) -> Head:
     head = Head(by_name(key))
-    if not head.is_odd and sum(len(name) + len(value) for name, value in key) <= LONGEST:
+    if not head.is_odd and len(key) <= WIDEST and sum(len(name) + len(value) for name, value in key) <= LONGEST:
         if len(_known) >= MOST:
             _known.clear()
         _known[key] = head

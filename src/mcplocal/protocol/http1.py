@@ -207,6 +207,10 @@ class EndpointProtocol(slow_clients.PatientProtocol):
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
+    def _take(self) -> DirectRequest | None:
+        found, self._next = self._next, None
+        return found
+
     async def _work(self) -> None:
         """Answer one request after the other, until the connection ends or this task is cancelled.
 
@@ -215,7 +219,7 @@ class EndpointProtocol(slow_clients.PatientProtocol):
         task = cast("asyncio.Task[None]", asyncio.current_task())
         try:
             while not self._has_ended and not task.cancelling():
-                request, self._next = self._next, None
+                request = self._take()
                 if request is None:
                     self.tasks.discard(task)
                     self._waiting = self.loop.create_future()
@@ -227,6 +231,8 @@ class EndpointProtocol(slow_clients.PatientProtocol):
                 finally:
                     if not request.response_complete and not request.disconnected:
                         self.transport.close()
+                if self._next is not None:
+                    await asyncio.sleep(0)  # whoever sends many at once gets one turn of the loop for each, like everybody
         finally:
             self.tasks.discard(task)
             self._worker = self._waiting = None
