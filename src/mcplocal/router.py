@@ -370,7 +370,7 @@ class Router:
             try:
                 self._on_decision(json.loads(event))
             except Exception:
-                log.exception("on_decision failed")
+                log.exception("on_decision failed", request_id=use.request_id)
 
     def _count(self, trace: Trace, took: float) -> None:
         metrics, decision = self._metrics, trace.decision

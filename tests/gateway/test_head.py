@@ -8,37 +8,31 @@ from hypothesis import strategies as st
 
 from mcplocal.protocol import head
 from mcplocal.protocol.asgi import AsgiRequest
-from mcplocal.protocol.head import LONGEST, MOST, OF_ONE_REQUEST, Head, Pairs, by_name, head_of
+from mcplocal.protocol.head import LONGEST, MOST, SHARED, WIDEST, Head, Headers, Pairs, by_name, taken_apart
 
-NAMES = [
-    b"Authorization",
-    b"authorization",
-    b"aUTHORIZATION",
-    b"x-request-id",
-    b"X-REQUEST-ID",
-    b"Accept",
-    b"ACCEPT",
-    b"Mcp-Name",
-]
+NAMES = [b"Authorization", b"aUTHORIZATION", b"x-request-id", b"Accept", b"ACCEPT", b"aCCEPT", b"Host", b"hOST", b"Mcp-Name"]
 PAIRS = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from([b"a", b" b\t", b"", b"*/*", b"\xff"])), max_size=6)
 
 
-def taken_apart(pairs: Pairs) -> tuple[Head, list[tuple[bytes, bytes]]]:
-    own = [pair for pair in pairs if pair[0] in OF_ONE_REQUEST]
-    return head_of([pair for pair in pairs if pair[0] not in OF_ONE_REQUEST]), own
+def parted(pairs: Pairs) -> tuple[Head, Headers]:
+    return taken_apart([pair for pair in pairs if pair[0] in SHARED], [pair for pair in pairs if pair[0] not in SHARED])
 
 
 @given(PAIRS)
 def test_the_headers_of_a_request_are_the_same_however_they_are_spelt_and_remembered(pairs: list[tuple[bytes, bytes]]) -> None:
+    whole = by_name(pairs)
     for _ in range(2):
-        found, own = taken_apart(pairs)
-        said = found.with_own(own)
-        assert {name: sorted(values) for name, values in by_name(pairs).items()} == {n: sorted(v) for n, v in said.items()}
+        found, said = parted(pairs)
+        assert {name: sorted(values) for name, values in whole.items()} == {n: sorted(v) for n, v in said.items()}
+        assert [len(whole.get(name, ())) for name in ("accept", "host")] == [
+            len(found.headers.get(n, ())) for n in ("accept", "host")
+        ]
+        assert "accept" in whole or found.takes_json
 
 
 @pytest.mark.parametrize("name", [b"X-Request-ID", b"Mcp-Session-Id", b"MCP-Session-Id", b"mcp-session-id", b"Content-Length"])
 def test_what_every_request_says_anew_does_not_make_another_head(name: bytes) -> None:
-    first, second = (taken_apart([(b"host", b"localhost"), (name, value)]) for value in (b"1", b"2"))
+    first, second = (parted([(b"host", b"localhost"), (name, value)]) for value in (b"1", b"2"))
     assert first[0] is second[0]
 
 
@@ -51,19 +45,21 @@ def test_a_server_may_hand_over_headers_as_lists() -> None:
     assert {"host": ["a"], "authorization": ["Bearer x"]} == request.headers
 
 
-@pytest.mark.parametrize("name", [b"Authorization", b"authorization", b"AUTHORIZATION", b"aUTHORIZATION", b"Cookie", b"cOOKIE"])
+@pytest.mark.parametrize(
+    "name", [b"Authorization", b"authorization", b"AUTHORIZATION", b"aUTHORIZATION", b"Cookie", b"X-Api-Key", b"Mcp-Session-Id"]
+)
 def test_no_credential_is_remembered(name: bytes) -> None:
-    taken_apart([(b"host", b"localhost"), (name, b"mcpctl_pat_secret")])
+    for host in (b"host", b"hOST"):
+        parted([(host, b"localhost"), (name, b"mcpctl_pat_secret")])
     assert "mcpctl_pat_secret" not in repr(head._known)
 
 
 def test_nobody_fills_the_memory_with_heads() -> None:
     for number in range(2 * MOST):
-        head_of([(b"host", b"%d" % number)])
-    large = [(b"host", b"a"), (b"x", b"y" * LONGEST)]
-    wide = [(b"x%d" % number, b"") for number in range(100)]
-    assert head_of(large) is not head_of(large)
-    assert head_of(wide) is not head_of(wide)
+        parted([(b"host", b"%d" % number)])
+    large, wide = [(b"user-agent", b"y" * LONGEST)], [(b"accept", b"")] * (WIDEST + 1)
+    assert parted(large)[0] is not parted(large)[0]
+    assert parted(wide)[0] is not parted(wide)[0]
     assert len(head._known) <= MOST
 
 
@@ -82,5 +78,5 @@ ACCEPTS: dict[tuple[bytes, ...], tuple[bool, bool]] = {
 
 @pytest.mark.parametrize("lines", ACCEPTS)
 def test_a_client_is_answered_in_what_it_takes(lines: tuple[bytes, ...]) -> None:
-    found = head_of([(b"Accept", line) for line in lines])
+    found, _ = parted([(b"Accept", line) for line in lines])
     assert ACCEPTS[lines] == (found.takes_json, found.takes_stream)

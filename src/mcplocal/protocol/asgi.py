@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import Receive, Scope, Send
 
 from mcplocal.protocol.exchange import Request
-from mcplocal.protocol.head import OF_ONE_REQUEST, head_of
+from mcplocal.protocol.head import SHARED
 
 
 class AsgiRequest(Request):
@@ -24,8 +24,8 @@ class AsgiRequest(Request):
         shared: list[tuple[bytes, bytes]] = []
         own: list[tuple[bytes, bytes]] = []
         for name, value in scope["headers"]:  # servers hand over pairs of any kind
-            (own if name in OF_ONE_REQUEST else shared).append((name, value))
-        super().__init__(scope["method"], scope["path"], project, head_of(shared), own, source)
+            (shared if name in SHARED else own).append((name, value))
+        super().__init__(scope["method"], scope["path"], project, shared, own, source)
         self.query: bytes = scope.get("query_string", b"")
         self._receive = receive
         self._send = send

@@ -23,7 +23,7 @@ from mcplocal import wire
 from mcplocal.event_stream import MEDIA_TYPE
 from mcplocal.json_text import write
 from mcplocal.protocol.envelope import Rejection, error_text
-from mcplocal.protocol.head import Head, Pairs
+from mcplocal.protocol.head import Pairs, taken_apart
 from mcplocal.protocol.resource_metadata import ResourceMetadata
 
 _COMMON: Final = b"cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: "
@@ -48,13 +48,12 @@ class Request(ABC):
 
     __slots__ = ("asked", "head", "headers", "id", "method", "path", "project", "source")
 
-    def __init__(self, method: str, path: str, project: str | None, head: Head, own: Pairs, source: str) -> None:
-        """Keep what is said above. ``own`` are its headers of ``OF_ONE_REQUEST``, which ``head`` does not hold."""
+    def __init__(self, method: str, path: str, project: str | None, shared: Pairs, own: Pairs, source: str) -> None:
+        """Keep what is said above; ``shared`` are its headers that are called as in ``head.SHARED``, ``own`` are the others."""
         self.method = method
         self.path = path
         self.project = project
-        self.head = head
-        self.headers = head.with_own(own)
+        self.head, self.headers = taken_apart(shared, own)
         self.source = source
         self.id = ""
         self.asked = ""

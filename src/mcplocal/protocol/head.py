@@ -1,11 +1,12 @@
 """The headers of requests. A client sends nearly the same ones with each, so what they say is found once for all of those.
 
-What belongs to one request alone, its length and its ids, and the credential, which nobody is to remember, stay outside.
+Only names are among them that are known to tell no secret and to change seldom (``SHARED``): lengths, ids, arguments and
+whatever may be a credential belong to one request alone, and are never remembered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mcplocal import wire
@@ -16,23 +17,30 @@ from mcplocal.param_headers import decode
 Headers = Mapping[str, Sequence[str]]
 """Every header by lower-case name, with all its values in order, white space around them taken off."""
 
-Pairs = Iterable[tuple[bytes, bytes]]
+Pairs = Sequence[tuple[bytes, bytes]]
 """Headers as they come over the wire."""
 
-_CREDENTIALS: Final = ("authorization", "proxy-authorization", "cookie", "mcp-session-id")
-_IDS: Final = ("content-length", "x-request-id", "traceparent", "tracestate", "baggage", "x-forwarded-for", "forwarded")
-_OF_ONE: Final = frozenset((*_CREDENTIALS, *_IDS))
-_SPELT: Final = (
-    "X-Request-ID",
-    "MCP-Session-Id",
-    "Mcp-Session-ID",
-    *_OF_ONE,
-    *map(str.title, _OF_ONE),
-    *map(str.upper, _OF_ONE),
+_SHARED: Final = frozenset(
+    (
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "connection",
+        "content-type",
+        "expect",
+        "host",
+        "origin",
+        "user-agent",
+        wire.VERSION_HEADER,
+        wire.METHOD_HEADER,
+        wire.NAME_HEADER,
+    )
 )
 
-OF_ONE_REQUEST: Final = frozenset(name.encode() for name in _SPELT)
-"""Names of headers that are not shared with other requests, as they are usually spelt."""
+SHARED: Final = frozenset(
+    spelt.encode() for name in _SHARED for spelt in (name, name.title(), name.upper(), name.title().replace("Mcp-", "MCP-"))
+)
+"""Names of headers that requests have in common, as they are usually spelt."""
 
 MOST: Final = 512
 """Sets of headers that are remembered at most, so that nobody can fill the memory with them."""
@@ -52,15 +60,13 @@ class Head:
         takes_stream: whether an event stream may be answered.
         expects_100: whether the client waits to be told that it may send the body.
         repeated: the revision, the method and the name that the headers of 2026-07-28 repeat; ``None`` if one stands twice.
-        is_odd: whether one of a single request's own is among them, spelt as nobody does. Such headers are not remembered.
         welcomed_by: what has found such a request to be meant for it; ``None`` before that.
     """
 
-    __slots__ = ("expects_100", "headers", "is_json", "is_odd", "repeated", "takes_json", "takes_stream", "welcomed_by")
+    __slots__ = ("expects_100", "headers", "is_json", "repeated", "takes_json", "takes_stream", "welcomed_by")
 
     def __init__(self, headers: Headers) -> None:
         self.headers = headers
-        self.is_odd = not _OF_ONE.isdisjoint(headers)
         media = headers.get("content-type", ())
         accepted = headers.get("accept")
         self.is_json = len(media) == 1 and _is_json(media[0])
@@ -75,27 +81,30 @@ class Head:
             self.repeated = version, method, decode(name) if name is not None else None
         self.welcomed_by: object = None
 
-    def with_own(self, own: Pairs) -> Headers:
-        """All headers of a request, of which ``own`` are those that it does not share."""
-        found = by_name(own)
-        if not self.is_odd:
-            return {**self.headers, **found}
-        # One of its own may stand here as well as there then, and whoever looks for it must see both.
-        return {name: [*self.headers.get(name, ()), *found.get(name, ())] for name in (*self.headers, *found)}
-
 
 _known: dict[tuple[tuple[bytes, bytes], ...], Head] = {}
 
 
-def head_of(shared: Sequence[tuple[bytes, bytes]]) -> Head:
-    """What these headers say, among which are none of ``OF_ONE_REQUEST``."""
-    key = tuple(shared)
-    return _known.get(key) or _remembered(key)
+def taken_apart(shared: Pairs, own: Pairs) -> tuple[Head, Headers]:
+    """What the headers of a request say, and all of them by name.
+
+    Args:
+        shared: those that are called as in ``SHARED``.
+        own: the others.
+    """
+    found = by_name(own)
+    if _SHARED.isdisjoint(found):
+        key = tuple(shared)
+        head = _known.get(key) or _remembered(key)
+        return head, {**head.headers, **found}
+    # Somebody spells one of the shared names as nobody does. It may stand twice then, and must be seen to.
+    found = by_name((*shared, *own))
+    return Head(found), found
 
 
 def _remembered(key: tuple[tuple[bytes, bytes], ...]) -> Head:
     head = Head(by_name(key))
-    if not head.is_odd and len(key) <= WIDEST and sum(len(name) + len(value) for name, value in key) <= LONGEST:
+    if len(key) <= WIDEST and sum(len(name) + len(value) for name, value in key) <= LONGEST:
         if len(_known) >= MOST:
             _known.clear()
         _known[key] = head

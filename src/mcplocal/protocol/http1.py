@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from mcpctl import slow_clients
 from mcplocal.protocol.exchange import Request
-from mcplocal.protocol.head import OF_ONE_REQUEST, Head, Pairs, head_of
+from mcplocal.protocol.head import SHARED, Pairs
 
 AT_ONCE: Final = 16 << 10
 """Bytes of a body that are copied behind their head; larger ones are handed over beside it."""
@@ -59,11 +59,11 @@ class DirectRequest(Request):
     )
 
     def __init__(
-        self, connection: EndpointProtocol, method: str, path: str, project: str | None, head: Head, own: Pairs
+        self, connection: EndpointProtocol, method: str, path: str, project: str | None, shared: Pairs, own: Pairs
     ) -> None:
-        super().__init__(method, path, project, head, own, connection.client[0] if connection.client else "unknown")
+        super().__init__(method, path, project, shared, own, connection.client[0] if connection.client else "unknown")
         self._connection = connection
-        self._expects_100 = head.expects_100
+        self._expects_100 = self.head.expects_100
         self.body = bytearray()
         self.more_body = True
         self.message_event = asyncio.Event()
@@ -255,10 +255,10 @@ class EndpointProtocol(slow_clients.PatientProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; it is looked at when all have come."""
-        if name in OF_ONE_REQUEST:
-            self._own.append((name, value))
-        else:
+        if name in SHARED:
             self.headers.append((name, value))
+        else:
+            self._own.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head has come: whom is it for?"""
@@ -274,7 +274,7 @@ class EndpointProtocol(slow_clients.PatientProtocol):
             return
         self.note_head()
         before = self.cycle
-        request = DirectRequest(self, self.parser.get_method().decode(), *where, head_of(self.headers), self._own)
+        request = DirectRequest(self, self.parser.get_method().decode(), *where, self.headers, self._own)
         self.headers, self._own = [], []
         self.cycle = cast("Any", request)
         if before is None or before.response_complete:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
@@ -28,6 +27,26 @@ class Cancellable(Protocol):
 
     def cancel(self) -> None:
         """It is no longer wanted."""
+
+
+class UnderWay:
+    """An answer on its way, among the others of its session; a class, as a generator costs a call twice as much."""
+
+    __slots__ = ("_all", "_answer", "_key")
+
+    def __init__(self, everything: dict[Any, set[Cancellable]], key: Any, answer: Cancellable) -> None:
+        self._all = everything
+        self._key = key
+        self._answer = answer
+
+    def __enter__(self) -> None:
+        self._all.setdefault(self._key, set()).add(self._answer)
+
+    def __exit__(self, *_: object) -> None:
+        answers = self._all.get(self._key, set())
+        answers.discard(self._answer)
+        if not answers:
+            self._all.pop(self._key, None)
 
 
 @dataclass(eq=False)
@@ -62,18 +81,9 @@ class Session:
         """Whose state a stateful server keeps."""
         return f"session {self.id}"
 
-    @contextmanager
-    def answering(self, message: Incoming, answer: Cancellable) -> Iterator[None]:
-        """Within the block ``message`` is being answered, and the client may cancel that."""
-        key = (type(message.id), message.id)
-        self.under_way.setdefault(key, set()).add(answer)
-        try:
-            yield
-        finally:
-            answers = self.under_way.get(key, set())
-            answers.discard(answer)
-            if not answers:
-                self.under_way.pop(key, None)
+    def answering(self, message: Incoming, answer: Cancellable) -> UnderWay:
+        """Within a ``with`` block ``message`` is being answered, and the client may cancel that."""
+        return UnderWay(self.under_way, (type(message.id), message.id), answer)
 
     def cancel(self, identity: Any) -> None:
         """The client no longer wants the answer to its request ``identity``."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
-from mcplocal.client_side import Ask, Declined
+from mcplocal.client_side import Declined
 from mcplocal.json_text import write, write_object
 from mcplocal.protocol.envelope import Incoming
 from mcplocal.ulids import new_ulid
@@ -18,6 +17,40 @@ AT_ONCE: Final = 20
 """Questions of one call that a client has not answered."""
 
 
+class Asking:
+    """Asks the client on behalf of one call, see ``Ask``. Hardly any call does, so nothing is made before one does."""
+
+    __slots__ = ("_asked", "_emit", "_waiting")
+
+    def __init__(self, waiting: dict[str, asyncio.Future[str]], emit: Callable[[str], None]) -> None:
+        self._waiting = waiting
+        self._emit = emit
+        self._asked: list[asyncio.Future[str]] = []
+
+    async def __call__(self, method: str, params: str) -> str:
+        """The client's answer."""
+        if sum(not answer.done() for answer in self._asked) >= AT_ONCE:
+            raise Declined(INTERNAL_ERROR, "too many questions at once")
+        identity = f"mcplocal-{new_ulid()}"
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting[identity] = answer
+        self._asked.append(answer)
+        try:
+            members = [("jsonrpc", '"2.0"'), ("id", write(identity)), ("method", write(method)), ("params", params)]
+            self._emit(write_object(members))
+            return await answer
+        finally:
+            del self._waiting[identity]
+
+    def __enter__(self) -> Asking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for answer in self._asked:
+            if not answer.done():
+                answer.set_exception(Declined(INTERNAL_ERROR, "the call that this was asked for has ended"))
+
+
 class Questions:
     """Those that one client has not answered yet."""
 
@@ -25,31 +58,9 @@ class Questions:
         """Nothing has been asked."""
         self._waiting: dict[str, asyncio.Future[str]] = {}
 
-    @contextmanager
-    def of_call(self, emit: Callable[[str], None]) -> Iterator[Ask]:
-        """What asks the client within the block, by ``emit``. What it has not answered by the end is given up."""
-        asked = set[asyncio.Future[str]]()
-
-        async def ask(method: str, params: str) -> str:
-            if sum(not answer.done() for answer in asked) >= AT_ONCE:
-                raise Declined(INTERNAL_ERROR, "too many questions at once")
-            identity = f"mcplocal-{new_ulid()}"
-            answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            self._waiting[identity] = answer
-            asked.add(answer)
-            try:
-                members = [("jsonrpc", '"2.0"'), ("id", write(identity)), ("method", write(method)), ("params", params)]
-                emit(write_object(members))
-                return await answer
-            finally:
-                del self._waiting[identity]
-
-        try:
-            yield ask
-        finally:
-            for answer in asked:
-                if not answer.done():
-                    answer.set_exception(Declined(INTERNAL_ERROR, "the call that this was asked for has ended"))
+    def of_call(self, emit: Callable[[str], None]) -> Asking:
+        """What asks the client within a ``with`` block, by ``emit``. What it has not answered by the end is given up."""
+        return Asking(self._waiting, emit)
 
     def settle(self, response: Incoming) -> None:
         """Take a response. One that nobody waits for is nobody's: the question may have been given up."""
