@@ -18,7 +18,7 @@ AT_ONCE: Final = 20
 
 
 class Asking:
-    """Asks the client on behalf of one call, see ``Ask``. Hardly any call does, so nothing is made before one does."""
+    """Asks the client on behalf of one call, see ``Ask``. Every call has one and hardly any uses it."""
 
     __slots__ = ("_asked", "_emit", "_waiting")
 
